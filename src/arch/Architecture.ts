@@ -1,0 +1,98 @@
+import type { Result } from "effect"
+import type { Graph } from "../onnx/Graph.ts"
+import type { DType } from "../tensor/DType.ts"
+import type { Tensor } from "../tensor/Tensor.ts"
+
+/** One rotary embedding of a model. `cos = cos(position * inverseFrequencies) * attentionFactor`, likewise `sin`. */
+export interface Rope {
+  /** what a layer's `rope` refers to: `full`, `sliding` */
+  readonly name: string
+  /** `[rotary / 2]`, float32 values */
+  readonly inverseFrequencies: ReadonlyArray<number>
+  readonly attentionFactor: number
+  /** longrope: frequencies for runs longer than `above` positions, for all positions of the run alike */
+  readonly long?: { readonly above: number; readonly inverseFrequencies: ReadonlyArray<number> }
+}
+
+/** One decoder layer as a runner sees it. */
+export interface LayerFacts {
+  readonly kind: "attention"
+  /** width of q: heads × head size */
+  readonly queryWidth: number
+  /** width of a row of K and of V: key-value heads × head size */
+  readonly cacheWidth: number
+  /** tokens that a token sees, itself included; undefined: all before it */
+  readonly window: number | undefined
+  /** name of the layer's rope; undefined where it has none */
+  readonly rope: string | undefined
+}
+
+/** What later stages and the runner know of a model; nothing of the family is left in it. */
+export interface ModelFacts {
+  /** Hugging Face `model_type` of the family that reads it */
+  readonly family: string
+  readonly hidden: number
+  readonly vocabulary: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly intermediate: number
+  /** positions that the model was made for (`max_position_embeddings`) */
+  readonly positions: number
+  readonly normEpsilon: number
+  readonly activation: string
+  readonly layers: ReadonlyArray<LayerFacts>
+  readonly ropes: ReadonlyArray<Rope>
+  readonly embedding: { readonly tensor: string; readonly multiplier: number }
+  /** name of the output head's weight; the embedding's where they are tied */
+  readonly head: string
+  /** `lm_cfg` settings that the device's configuration file names and we only hand on */
+  readonly ropeTheta: number
+  readonly logitSoftCap: number | undefined
+  readonly attentionSoftCap: number | undefined
+}
+
+/** A tensor that the family expects in the checkpoint: `[out × in]` for a linear layer. */
+export interface Expected {
+  readonly name: string
+  readonly shape: ReadonlyArray<number>
+}
+
+/** The checkpoint's tensors as a family's graphs see them; every expected tensor has been checked to be there. */
+export type Weights = (name: string) => Tensor
+
+/** A model read from its config: facts, expected tensors, and float graphs of each part (symbolic `tokens`, `context`). */
+export interface Model {
+  readonly facts: ModelFacts
+  readonly tensors: ReadonlyArray<Expected>
+  /** `hidden [tokens × hidden], cos, sin [tokens × rotary/2] → q [tokens × queryWidth], k, v [tokens × cacheWidth]`; a layer without rope has no cos and sin */
+  readonly pre: (layer: number, weights: Weights) => Graph
+  /** `q, K, V [context × cacheWidth], mask [tokens × context] (0 or -inf, added to the scores) → attended [tokens × queryWidth]` */
+  readonly cache: (layer: number) => Graph
+  /**
+   * `attended, hidden → hidden_out [tokens × hidden]`; the last layer takes `rows: i64 [rows]` too (the tokens whose
+   * prediction is wanted) and gives `logits [rows × vocabulary]` f32 when `head` is "logits", `token [rows]` i64 when it is "token".
+   */
+  readonly post: (layer: number, weights: Weights, head: "token" | "logits") => Graph
+}
+
+/** A fact of config.json that the family cannot take; `path` is the key, dots between levels. */
+export interface ConfigProblem {
+  readonly path: string
+  readonly expected: string
+  readonly found: string
+  /** true: sound, but not supported here (exit code 4); false: wrong (3) */
+  readonly unsupported: boolean
+}
+
+/** A model family: one file, one registry line. */
+export interface Architecture {
+  /** Hugging Face `model_type` */
+  readonly name: string
+  /** other `model_type`s that read the same way */
+  readonly aliases: ReadonlyArray<string>
+  /** weight dtypes the family's graphs take */
+  readonly dtypes: ReadonlyArray<DType>
+  /** `config` is the parsed config.json, untrusted */
+  readonly read: (config: unknown) => Result.Result<Model, ReadonlyArray<ConfigProblem>>
+}

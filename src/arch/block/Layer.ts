@@ -1,0 +1,50 @@
+import type { Builder, Ref } from "../../onnx/Builder.ts"
+import type { Expected, LayerFacts } from "../Architecture.ts"
+import { type Angles, attend, type Cached, type HeadNorms, type Projected, separated } from "./Attention.ts"
+import type { Block, Draft } from "./Block.ts"
+import type { Shape } from "./Config.ts"
+
+/** One decoder layer: what a runner sees, the tensors it expects, and what its three parts add to a graph. */
+export interface Layer {
+  readonly facts: LayerFacts
+  readonly tensors: ReadonlyArray<Expected>
+  readonly pre: (draft: Draft, hidden: Ref, angles: Angles | undefined) => Projected
+  readonly cache: (graph: Builder, inputs: Cached) => Ref
+  readonly post: (draft: Draft, attended: Ref, hidden: Ref) => Ref
+}
+
+/** Facts of an attention layer. */
+export const attentionFacts = (
+  { cacheWidth, queryWidth }: Shape,
+  rope: string | undefined,
+  window: number | undefined
+): LayerFacts => ({ kind: "attention", queryWidth, cacheWidth, window, rope })
+
+/** Blocks of a layer that norms before attention and before the MLP, and adds both to its input. */
+export interface PreNorm {
+  readonly inputNorm: Block
+  /** q, k and v side by side */
+  readonly qkv: Block
+  readonly headNorms: HeadNorms | undefined
+  readonly output: Block
+  readonly middleNorm: Block
+  readonly mlp: Block
+}
+
+/** `x + output(attention(norm(x)))`, then `x + mlp(norm(x))`; scores are scaled by `headSize^-0.5`. */
+export const preNorm = (
+  shape: Shape,
+  facts: LayerFacts,
+  { headNorms, inputNorm, middleNorm, mlp, output, qkv }: PreNorm
+): Layer => ({
+  facts,
+  tensors: [inputNorm, qkv, ...(headNorms === undefined ? [] : [headNorms.q, headNorms.k]), output, middleNorm, mlp]
+    .flatMap(({ tensors }) => tensors),
+  pre: (draft, hidden, angles) =>
+    separated(draft, shape, qkv.on(draft, inputNorm.on(draft, hidden)), angles, headNorms),
+  cache: (graph, inputs) => attend(graph, shape, inputs, shape.headSize ** -0.5),
+  post: (draft, attended, hidden) => {
+    const x = draft.graph.add(hidden, output.on(draft, attended))
+    return draft.graph.add(x, mlp.on(draft, middleNorm.on(draft, x)))
+  }
+})

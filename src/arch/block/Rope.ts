@@ -1,0 +1,207 @@
+import { Result, Schema } from "effect"
+import type { Rope } from "../Architecture.ts"
+import { optional, Positions, Positive, type Read, show, unsupported, wrong } from "./Config.ts"
+import { divided, linear, llama3, longAttention, plain, yarn, yarnAttention } from "./Frequencies.ts"
+
+// longrope has a factor for each pair of a head; longer lists are not a config.
+const MOST_FACTORS = 2 ** 16
+
+const Factors = Schema.Array(Positive).pipe(
+  Schema.check(Schema.isMaxLength(MOST_FACTORS, { message: `at most ${MOST_FACTORS} numbers` }))
+)
+
+/** Settings of one rotary embedding, as `rope_scaling` (transformers 4) and `rope_parameters` (5) hold them. */
+export const RopeSettings = Schema.Struct({
+  rope_type: optional(Schema.String),
+  type: optional(Schema.String),
+  rope_theta: optional(Positive),
+  partial_rotary_factor: optional(Positive),
+  factor: optional(Positive),
+  original_max_position_embeddings: optional(Positions),
+  attention_factor: optional(Positive),
+  low_freq_factor: optional(Positive),
+  high_freq_factor: optional(Positive),
+  beta_fast: optional(Schema.Finite),
+  beta_slow: optional(Schema.Finite),
+  mscale: optional(Schema.Finite),
+  mscale_all_dim: optional(Schema.Finite),
+  truncate: optional(Schema.Boolean),
+  short_factor: optional(Factors),
+  long_factor: optional(Factors)
+})
+export type RopeSettings = typeof RopeSettings.Type
+
+/** Keys of a config that has one rotary embedding for all layers, in the old and the new style; names by `ropeKeys`. */
+export const ropeFields = {
+  ropeTheta: optional(Positive),
+  ropeScaling: optional(RopeSettings),
+  ropeParameters: optional(RopeSettings),
+  partialRotary: optional(Positive),
+  originalPositions: optional(Positions)
+} as const
+
+/** Names of `ropeFields` in config.json. */
+export const ropeKeys = {
+  ropeTheta: "rope_theta",
+  ropeScaling: "rope_scaling",
+  ropeParameters: "rope_parameters",
+  partialRotary: "partial_rotary_factor",
+  originalPositions: "original_max_position_embeddings"
+} as const
+
+/** What `ropeOf` is asked for: settings found at `path`, for heads of which `rotary` numbers turn, in a model of `positions`. */
+export interface RopeQuestion {
+  readonly name: string
+  readonly path: string
+  readonly settings: RopeSettings
+  readonly theta: number
+  readonly rotary: number
+  readonly positions: number
+  /** `original_max_position_embeddings` beside, not inside, the settings */
+  readonly originalPositions: number | undefined
+}
+
+type Reader = (question: RopeQuestion) => Read<Rope>
+
+/** The value of a setting that the type needs. */
+const needed = <A>(path: string, key: string, value: A | null | undefined, expected: string): Read<A> =>
+  value === null || value === undefined
+    ? Result.fail(wrong(`${path}.${key}`, expected, "nothing"))
+    : Result.succeed(value)
+
+const number = (path: string, key: string, value: number | null | undefined): Read<number> =>
+  needed(path, key, value, "a number above 0")
+
+const longrope: Reader = ({ name, originalPositions, path, positions, rotary, settings, theta }) =>
+  Result.gen(function*() {
+    const half = rotary / 2
+    const factors = function*(key: "short_factor" | "long_factor") {
+      const list = yield* needed(path, key, settings[key], `${half} numbers`)
+      if (list.length !== half) {
+        return yield* Result.fail(wrong(`${path}.${key}`, `${half} numbers`, `${list.length} numbers`))
+      }
+      return list
+    }
+    const short = yield* factors("short_factor")
+    const long = yield* factors("long_factor")
+    const outer = originalPositions ?? settings.original_max_position_embeddings ?? undefined
+    const above = outer ?? positions
+    const given = settings.attention_factor ?? undefined
+    const factor = outer === undefined && given === undefined
+      ? yield* number(path, "factor", settings.factor)
+      : positions / above
+    return {
+      name,
+      inverseFrequencies: divided(theta, rotary, short),
+      attentionFactor: given ?? longAttention(factor, above),
+      long: { above, inverseFrequencies: divided(theta, rotary, long) }
+    }
+  })
+
+/** Types by the name that config.json uses. `dynamic` is not here: its frequencies follow the length of the run, one after another. */
+const types: Readonly<Record<string, Reader>> = {
+  default: ({ name, rotary, theta }) =>
+    Result.succeed({ name, inverseFrequencies: plain(theta, rotary), attentionFactor: 1 }),
+  linear: ({ name, path, rotary, settings, theta }) =>
+    Result.map(number(path, "factor", settings.factor), (factor) => ({
+      name,
+      inverseFrequencies: linear(theta, rotary, factor),
+      attentionFactor: 1
+    })),
+  llama3: ({ name, path, rotary, settings, theta }) =>
+    Result.gen(function*() {
+      const factor = yield* number(path, "factor", settings.factor)
+      const low = yield* number(path, "low_freq_factor", settings.low_freq_factor)
+      const high = yield* number(path, "high_freq_factor", settings.high_freq_factor)
+      const key = "original_max_position_embeddings"
+      const original = yield* needed(path, key, settings[key], "a whole number above 0")
+      if (high <= low) {
+        return yield* Result.fail(wrong(`${path}.high_freq_factor`, `more than low_freq_factor (${low})`, `${high}`))
+      }
+      return { name, inverseFrequencies: llama3(theta, rotary, { factor, low, high, original }), attentionFactor: 1 }
+    }),
+  yarn: ({ name, path, positions, rotary, settings, theta }) =>
+    Result.map(number(path, "factor", settings.factor), (factor) => ({
+      name,
+      // `||`: the source takes 0 for absent in all of these.
+      inverseFrequencies: yarn(theta, rotary, {
+        factor,
+        original: settings.original_max_position_embeddings ?? positions,
+        fast: settings.beta_fast || 32,
+        slow: settings.beta_slow || 1,
+        truncate: settings.truncate ?? true
+      }),
+      attentionFactor: settings.attention_factor ??
+        yarnAttention(factor, settings.mscale || undefined, settings.mscale_all_dim || undefined)
+    })),
+  longrope
+}
+
+// Published models go to 1e8; in float32 the periods must stay finite.
+const MOST_THETA = 1e30
+
+/** The rotary embedding that settings describe. */
+export const ropeOf = (question: RopeQuestion): Read<Rope> => {
+  const { path, settings, theta } = question
+  const key = settings.rope_type === undefined && settings.type !== undefined ? "type" : "rope_type"
+  const type = settings.rope_type ?? settings.type ?? "default"
+  const reader = Object.hasOwn(types, type) ? types[type] : undefined
+  if (reader === undefined) {
+    return Result.fail(unsupported(`${path}.${key}`, `one of ${Object.keys(types).join(", ")}`, show(type)))
+  }
+  if (theta <= 1 || theta > MOST_THETA) {
+    return Result.fail(wrong("rope_theta", `a number above 1, at most ${MOST_THETA}`, `${theta}`))
+  }
+  return Result.flatMap(
+    reader(question),
+    (rope) =>
+      rope.inverseFrequencies.every(Number.isFinite) && Number.isFinite(rope.attentionFactor)
+        ? Result.succeed(rope)
+        : Result.fail(wrong(path, "settings that give finite frequencies", show(settings)))
+  )
+}
+
+/** What `soleRope` reads of a config. */
+export interface RopeConfig {
+  readonly ropeTheta?: number | null
+  readonly ropeScaling?: RopeSettings | null
+  readonly ropeParameters?: RopeSettings | null
+  readonly partialRotary?: number | null
+  readonly originalPositions?: number | null
+}
+
+/** A rotary embedding and its base. */
+export interface SoleRope {
+  readonly rope: Rope
+  readonly theta: number
+}
+
+// Every family here has this base where the config names none. Source: transformers 5, `default_theta`.
+const DEFAULT_THETA = 10_000
+
+/** The rotary embedding, named `full`, of a model that has one for all layers and whole heads. */
+export const soleRope = (config: RopeConfig, headSize: number, positions: number): Read<SoleRope> => {
+  const { originalPositions, ropeParameters, ropeScaling } = config
+  const path = ropeScaling ? "rope_scaling" : "rope_parameters"
+  const settings = ropeScaling ?? ropeParameters ?? {}
+  if (
+    ropeParameters && !ropeScaling && ["rope_type", "type", "rope_theta"].every((key) => !Object.hasOwn(settings, key))
+  ) {
+    return Result.fail(
+      unsupported(path, "rope_theta and rope_type, one rotary embedding for all layers", "other keys")
+    )
+  }
+  const partial = settings.partial_rotary_factor ?? config.partialRotary ?? 1
+  if (partial !== 1) return Result.fail(unsupported("partial_rotary_factor", "1 in this family", `${partial}`))
+  const theta = settings.rope_theta ?? config.ropeTheta ?? DEFAULT_THETA
+  const rope = ropeOf({
+    name: "full",
+    path,
+    settings,
+    theta,
+    rotary: headSize,
+    positions,
+    originalPositions: originalPositions ?? undefined
+  })
+  return Result.map(rope, (rope) => ({ rope, theta }))
+}

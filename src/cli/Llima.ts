@@ -1,0 +1,61 @@
+import { Effect } from "effect"
+import { Argument, Command } from "effect/cli"
+import type { CompileRequest, RunRequest } from "../plan/Request.ts"
+import { handleCompile } from "./Compile.ts"
+import { compileFlags, logFlags, off } from "./Flags.ts"
+import { NotBuilt } from "./NotBuilt.ts"
+import { checkCompile, usage } from "./Options.ts"
+import { runCommand } from "./Run.ts"
+import { session } from "./Session.ts"
+
+/** What `llima inspect` is asked: a checkpoint, an archive, or a build's output folder. */
+export interface InspectRequest {
+  readonly path: string
+  /** print one JSON object instead of text */
+  readonly json: boolean
+}
+
+/** The work behind one command of `llima`. */
+export type Handler<Request, E, R> = (request: Request) => Effect.Effect<void, E, R>
+
+const notBuilt = (name: string, description: string, instead: string) =>
+  Command.make(name, {
+    out: Argument.String("OUT").pipe(Argument.withDescription("Output folder of a build")),
+    ...logFlags
+  }, (options) => session(options, Effect.fail(new NotBuilt({ command: `llima ${name}`, instead })), "")).pipe(
+    Command.withDescription(`${description} (not built yet)`)
+  )
+
+/** `llima`: the services of the compiler, one command each. */
+export const llimaCommand = <E1, R1, E2, R2, E3, R3>({ inspect, plan, run }: {
+  readonly plan: Handler<CompileRequest, E1, R1>
+  readonly run: Handler<RunRequest, E2, R2>
+  readonly inspect: Handler<InspectRequest, E3, R3>
+}) =>
+  Command.make("llima").pipe(
+    Command.withDescription("Looks at models and builds, and runs them on this machine."),
+    Command.withSubcommands([
+      Command.make("plan", compileFlags, handleCompile(plan)).pipe(
+        Command.validate(checkCompile),
+        Command.withDescription(
+          "Prints what llima-compile would do with these options: steps, sizes, memory, precisions."
+        ),
+        Command.withExamples([{ command: "llima plan Llama-3.2-3B-Instruct -c precision.py" }])
+      ),
+      Command.make("inspect", {
+        path: Argument.String("PATH").pipe(
+          Argument.withDescription("Checkpoint, archive, or output folder of a build")
+        ),
+        json: off("json", "Print one JSON object"),
+        ...logFlags
+      }, (options) => session(options, inspect({ path: options.path, json: options.json }), "")).pipe(
+        Command.validate(({ path }) => path.trim() === "" ? Effect.fail(usage(["PATH is empty"])) : Effect.void),
+        Command.withDescription("Says what a checkpoint, an archive or a build holds."),
+        Command.withExamples([{ command: "llima inspect out/sima_files/mpk/layer_0.tar.gz" }])
+      ),
+      runCommand(run),
+      notBuilt("verify", "Compares a build with the float model", "llima-compile --verify full checks while it builds"),
+      notBuilt("serve", "Serves a build over HTTP", "llima run OUT --json answers one prompt"),
+      notBuilt("report", "Renders a build's report", "build.json in the output folder holds the figures")
+    ])
+  )

@@ -1,0 +1,146 @@
+import { Effect, FileSystem, Result } from "effect"
+import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import type { Part, Program } from "./Parts.ts"
+import { PrecisionError } from "./PrecisionError.ts"
+import { readRules } from "./PrecisionRules.ts"
+import { callText, definitionLine, entry, pythonText, runSandboxed } from "./PythonConfig.ts"
+import { runInterpreter } from "./PythonProcess.ts"
+
+/** Precisions by the names of the configuration file: activations, then weights. */
+export const precisions = ["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"] as const
+export type Precision = (typeof precisions)[number]
+
+export const loraModes = ["LORA_DISABLED", "LORA_BRANCH", "LORA_MERGED"] as const
+export type LoraMode = (typeof loraModes)[number]
+
+/** What the configuration file says of one program; `precision` is absent exactly when `compile` is false. */
+export interface Choice {
+  readonly precision: Precision | undefined
+  readonly compile: boolean
+  readonly lora: LoraMode
+}
+
+/** Every program with its choice, in the order of `decoderPrograms`, then VISION where the model has one. */
+export type PrecisionTable = ReadonlyArray<{ readonly program: Program; readonly choice: Choice }>
+
+/** Without a configuration file: BF16 everywhere. */
+export const defaultChoice: Choice = { precision: "BF16", compile: true, lora: "LORA_DISABLED" }
+
+/** The choice of one program; a program that the table lacks is not compiled. */
+export const choiceOf = (table: PrecisionTable, part: Part, isGroup: boolean, index: number): Choice =>
+  table.find(({ program }) => program.part === part && program.isGroup === isGroup && program.index === index)
+    ?.choice ??
+    { precision: undefined, compile: false, lora: "LORA_DISABLED" }
+
+/** What is wrong with a value that should be a choice. */
+export interface ChoiceFault {
+  readonly problem: string
+  readonly expected: string
+  readonly found: string
+}
+
+const choiceKeys = ["precision", "compile", "lora"]
+const fault = (problem: string, expected: string, found: unknown) =>
+  Result.fail<ChoiceFault>({ problem, expected, found: pythonText(found) })
+const oneOf = <A extends string>(names: ReadonlyArray<A>, value: unknown): A | undefined =>
+  names.find((name) => name === value)
+
+/** Reads what the configuration says of one program: an object with `precision`, `compile` and `lora`, nothing else. */
+export const readChoice = (value: unknown): Result.Result<Choice, ChoiceFault> => {
+  const keys = value instanceof Map
+    ? Array.from(value.keys())
+    : typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Set)
+    ? Object.keys(value)
+    : undefined
+  if (keys === undefined) {
+    return fault(`${entry} returned no dictionary`, `a dictionary with ${choiceKeys.join(", ")}`, value)
+  }
+  const unknown = keys.find((key) => !choiceKeys.includes(key))
+  if (unknown !== undefined) return fault("unknown key", `one of ${choiceKeys.join(", ")}`, unknown)
+  const at = (key: string): unknown =>
+    value instanceof Map ? value.get(key) : Object.entries(value ?? {}).find(([name]) => name === key)?.[1]
+
+  const compile = keys.includes("compile") ? at("compile") : true
+  if (typeof compile !== "boolean") return fault("wrong \"compile\"", "True or False", compile)
+  const lora = keys.includes("lora") ? oneOf(loraModes, at("lora")) : "LORA_DISABLED"
+  if (lora === undefined) return fault("wrong \"lora\"", `one of ${loraModes.join(", ")}`, at("lora"))
+  const precision = oneOf(precisions, at("precision"))
+  if (keys.includes("precision") && precision === undefined) {
+    return fault("wrong \"precision\"", `one of ${precisions.join(", ")}`, at("precision"))
+  }
+  if (!compile) return Result.succeed({ precision: undefined, compile: false, lora })
+  return precision === undefined
+    ? fault("no \"precision\"", `"precision" (one of ${precisions.join(", ")}), or "compile": False`, value)
+    : Result.succeed({ precision, compile, lora })
+}
+
+/** The part of a request that decides precision. */
+export interface PrecisionSource {
+  readonly configurationFile?: string | undefined
+  readonly python?: string | undefined
+}
+
+/**
+ * Asks the configuration file about every program, before any work: `.json` files as rules, others as Python, in the sandbox or
+ * by the interpreter that the request names. Fails with the first wrong answer. `layers` is the model's `num_hidden_layers`.
+ */
+export const evaluate = Effect.fn("Precision.evaluate")(function*(
+  { configurationFile, python }: PrecisionSource,
+  layers: number,
+  programs: ReadonlyArray<Program>
+): Effect.fn.Return<PrecisionTable, PrecisionError, FileSystem.FileSystem | ChildProcessSpawner> {
+  if (configurationFile === undefined) return programs.map((program) => ({ program, choice: defaultChoice }))
+  const file = configurationFile
+  const fs = yield* FileSystem.FileSystem
+  const source = yield* Effect.mapError(
+    fs.readFileString(file),
+    (error) =>
+      new PrecisionError({
+        file,
+        problem: "cannot be read",
+        found: error.message,
+        advice: "check the path and its permissions"
+      })
+  )
+  if (file.endsWith(".json")) {
+    const rules = yield* Effect.fromResult(readRules(file, source))
+    return yield* Effect.forEach(programs, (program) =>
+      Effect.map(
+        checked(rules.choose(program), { file, call: callText(layers, program) }),
+        (choice) => ({ program, choice })
+      ))
+  }
+  const values = yield* python === undefined
+    ? runSandboxed({ file, source, layers, programs })
+    : runInterpreter({ file, source, layers, programs, python })
+  const line = definitionLine(source)
+  return yield* Effect.forEach(programs, (program, position) =>
+    Effect.map(
+      checked(values[position], { file, line, call: callText(layers, program) }),
+      (choice) => ({ program, choice })
+    ))
+})
+
+const checked = (
+  value: unknown,
+  where: { readonly file: string; readonly line?: number | undefined; readonly call: string }
+): Effect.Effect<Choice, PrecisionError> =>
+  Effect.fromResult(Result.mapError(readChoice(value), (reason) => new PrecisionError({ ...where, ...reason })))
+
+/** A layer's part whose prefill and decode programs differ in precision, so that they cannot share weights. */
+export interface SharingConflict {
+  readonly index: number
+  readonly part: Part
+  readonly group: Precision
+  readonly single: Precision
+}
+
+/** Where `--enable_filter_sharing` has no effect; CACHE has no weights and never conflicts. */
+export const sharingConflicts = (table: PrecisionTable): ReadonlyArray<SharingConflict> =>
+  table.flatMap(({ choice, program: { index, isGroup, part } }) => {
+    if (!isGroup || (part !== "PRE" && part !== "POST")) return []
+    const single = choiceOf(table, part, false, index).precision
+    return choice.precision === undefined || single === undefined || choice.precision === single
+      ? []
+      : [{ index, part, group: choice.precision, single }]
+  })

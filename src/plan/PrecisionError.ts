@@ -1,0 +1,34 @@
+import { Runtime, Schema } from "effect"
+import { CliError } from "effect/cli"
+
+const lineOf = (label: string, text: string | undefined) => text === undefined ? [] : [`  ${label}${text}`]
+
+/** A configuration file that cannot be used: where, what is wrong, with which arguments, and what to do. */
+export class PrecisionError extends Schema.TaggedError<PrecisionError>()("PrecisionError", {
+  file: Schema.String,
+  /** 1-based; absent where no line can be blamed */
+  line: Schema.optional(Schema.Int),
+  /** the text of that line */
+  source: Schema.optional(Schema.String),
+  /** the call that went wrong, as Python would write it */
+  call: Schema.optional(Schema.String),
+  problem: Schema.String,
+  expected: Schema.optional(Schema.String),
+  found: Schema.optional(Schema.String),
+  advice: Schema.optional(Schema.String)
+}) {
+  override readonly [Runtime.errorExitCode] = 3
+  override get message() {
+    return [
+      `${this.file}${this.line === undefined ? "" : `:${this.line}`}: ${this.problem}`,
+      ...lineOf("  ", this.source?.trim()),
+      ...lineOf("in ", this.call),
+      ...lineOf("expected ", this.expected),
+      ...lineOf("found ", this.found),
+      ...lineOf("", this.advice)
+    ].join("\n")
+  }
+  override get [CliError.userMessage]() {
+    return this.message
+  }
+}

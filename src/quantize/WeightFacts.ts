@@ -1,0 +1,91 @@
+import { Result } from "effect"
+import type { Tensor } from "../tensor/Tensor.ts"
+import type { Seen } from "./kernel/Task.ts"
+import { KernelError, NotFinite, ScaleOverflow } from "./KernelError.ts"
+
+/** Blocks whose f16 scale is not a normal number, counted along `[rows × ceil(columns / 32)]`. */
+export interface BlockCount {
+  readonly count: number
+  readonly first: number | undefined
+}
+
+/** What a kernel saw on its way through a tensor; indices count the tensor's numbers in C order. */
+export interface WeightFacts {
+  readonly numbers: number
+  readonly firstNaN: number | undefined
+  readonly firstInfinity: number | undefined
+  /** largest finite magnitude */
+  readonly largest: number
+  readonly allZero: boolean
+  /** non-zero blocks whose scale is subnormal or 0 in f16: their numbers lose precision or vanish */
+  readonly underflow: BlockCount
+  /** blocks whose scale is infinite in f16 */
+  readonly overflow: BlockCount
+}
+
+/** Facts of no numbers at all. */
+export const noFacts: WeightFacts = {
+  numbers: 0,
+  firstNaN: undefined,
+  firstInfinity: undefined,
+  largest: 0,
+  allZero: true,
+  underflow: { count: 0, first: undefined },
+  overflow: { count: 0, first: undefined }
+}
+
+const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)
+
+const counted = (a: BlockCount, b: BlockCount): BlockCount => ({
+  count: a.count + b.count,
+  first: earlier(a.first, b.first)
+})
+
+/** Facts of two sets of numbers together; the order does not matter. */
+export const combine = (a: WeightFacts, b: WeightFacts): WeightFacts => ({
+  numbers: a.numbers + b.numbers,
+  firstNaN: earlier(a.firstNaN, b.firstNaN),
+  firstInfinity: earlier(a.firstInfinity, b.firstInfinity),
+  largest: Math.max(a.largest, b.largest),
+  allZero: a.allZero && b.allZero,
+  underflow: counted(a.underflow, b.underflow),
+  overflow: counted(a.overflow, b.overflow)
+})
+
+const index = (at: number, base: number): number | undefined => at < 0 ? undefined : at + base
+
+/** What a worker saw of a piece that begins at number `first` and block `block` of the tensor. */
+export const factsOf = (seen: Seen, numbers: number, first: number, block: number): WeightFacts => ({
+  numbers,
+  firstNaN: index(seen.nan, first),
+  firstInfinity: index(seen.infinity, first),
+  largest: seen.largest,
+  allZero: seen.largest === 0 && seen.nan < 0 && seen.infinity < 0,
+  underflow: { count: seen.underflows, first: index(seen.firstUnderflow, block) },
+  overflow: { count: seen.overflows, first: index(seen.firstOverflow, block) }
+})
+
+/** Index along each dimension of number `at` of a tensor in C order. */
+const unravel = (at: number, shape: ReadonlyArray<number>): ReadonlyArray<number> =>
+  shape.reduceRight<{ readonly rest: number; readonly found: ReadonlyArray<number> }>(
+    ({ found, rest }, size) => ({ rest: Math.floor(rest / size), found: [rest % size, ...found] }),
+    { rest: at, found: [] }
+  ).found
+
+/** Fails for weights that no result could be made of: NaN, infinity, or a scale that f16 does not hold; names the first. */
+export const guard = (tensor: Tensor, facts: WeightFacts): Result.Result<void, KernelError> => {
+  const fail = (reason: KernelError["reason"]) => Result.fail(new KernelError({ subject: tensor.name, reason }))
+  const wrong = earlier(facts.firstNaN, facts.firstInfinity)
+  if (wrong !== undefined) {
+    const value = wrong === facts.firstNaN ? "NaN" : "Infinity"
+    return fail(new NotFinite({ value, index: unravel(wrong, tensor.shape) }))
+  }
+  const { count, first } = facts.overflow
+  if (first !== undefined) {
+    const blocks = Math.ceil((tensor.shape.at(-1) ?? 1) / 32)
+    const at = [Math.floor(first / blocks), (first % blocks) * 32]
+    return fail(new ScaleOverflow({ blocks: count, index: at, largest: facts.largest }))
+  }
+  return Result.void
+}

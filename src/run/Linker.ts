@@ -1,0 +1,188 @@
+import { Result } from "effect"
+import type { RuntimeConfig } from "../devkit/RuntimeConfig.ts"
+import type { Graph, Node, Value } from "../onnx/Graph.ts"
+import { merge, type Piece } from "../onnx/Merge.ts"
+import { simplify } from "../onnx/pass/registry.ts"
+import { Damaged, ProgramsMissing } from "./RunError.ts"
+
+/** Prompt passes use the group programs, single tokens the single ones. */
+export type Phase = "group" | "single"
+
+/** What is linked. */
+export interface LinkOptions {
+  readonly phase: Phase
+  /** the graph of a program, with locations as the joint graph will have them; undefined where the archive has none */
+  readonly graphOf: (program: string) => Graph | undefined
+  /**
+   * true: attention reads `K_i`, `V_i` `[context × width]` into whose last rows the runner has `k_i`, `v_i` written;
+   * false: they are the rows before, and the graph puts the new ones behind them
+   */
+  readonly aliased: boolean
+}
+
+/** Name of the mask, and of its dimension, of layers with this window. */
+export const maskName = (window: number | null): string => window === null ? "mask_full" : `mask_${window}`
+
+/** Names of a rope's tables. */
+export const ropeNames = (rope: string): readonly [string, string] => [`cos_${rope}`, `sin_${rope}`]
+
+const f32 = (name: string, shape: Value["shape"]): Value => ({ name, dtype: "f32", shape })
+
+const contextOf = (window: number | null): string => window === null ? "context" : `context_${window}`
+
+/** Past rows and new rows, one after the other. */
+const append = (layer: number, name: "K" | "V", width: number): Piece => ({
+  prefix: `layer_${layer}.${name}.`,
+  bind: { past: `${name}_${layer}`, now: `${name.toLowerCase()}_${layer}` },
+  emit: { all: `layer_${layer}.${name}` },
+  graph: {
+    name: "append",
+    opset: 23,
+    inputs: [f32("past", ["past", width]), f32("now", ["tokens", width])],
+    outputs: [f32("all", ["context", width])],
+    nodes: [{
+      op: "Concat",
+      domain: "",
+      name: "append",
+      inputs: ["past", "now"],
+      outputs: ["all"],
+      attributes: { axis: { kind: "int", value: 0 } }
+    }],
+    initializers: [],
+    metadata: {}
+  }
+})
+
+interface LayerGraphs {
+  readonly pre: Graph
+  readonly cache: Graph
+  readonly post: Graph
+}
+
+/** Bindings for those of the graph's inputs that there is a value for. */
+const bound = (graph: Graph, values: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    graph.inputs.flatMap(({ name }) => {
+      const value = values[name]
+      return value === undefined ? [] : [[name, value] as const]
+    })
+  )
+
+const emitted = (graph: Graph, values: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    graph.outputs.flatMap(({ name }) => {
+      const value = values[name]
+      return value === undefined ? [] : [[name, value] as const]
+    })
+  )
+
+const layerPieces = (
+  config: RuntimeConfig,
+  index: number,
+  { cache, post, pre }: LayerGraphs,
+  aliased: boolean
+): ReadonlyArray<Piece> => {
+  const layer = config.layers[index]
+  const at = `layer_${index}`
+  const width = layer?.cacheWidth ?? 0
+  const [cos, sin] = ropeNames(layer?.rope ?? "")
+  const hidden = index === 0 ? "hidden" : `layer_${index - 1}.hidden`
+  const piece = (name: string, graph: Graph, inputs: Record<string, string>, outputs: Record<string, string>): Piece => ({
+    prefix: `${at}.${name}.`,
+    graph,
+    bind: bound(graph, inputs),
+    emit: emitted(graph, outputs)
+  })
+  return [
+    piece("pre", pre, { hidden, cos, sin }, { q: `${at}.q`, k: `k_${index}`, v: `v_${index}` }),
+    ...aliased ? [] : [append(index, "K", width), append(index, "V", width)],
+    piece("cache", cache, {
+      q: `${at}.q`,
+      K: aliased ? `K_${index}` : `${at}.K`,
+      V: aliased ? `V_${index}` : `${at}.V`,
+      mask: maskName(layer?.window ?? null)
+    }, { attended: `${at}.attended` }),
+    piece("post", post, { attended: `${at}.attended`, hidden, rows: "rows" }, {
+      hidden_out: `${at}.hidden`,
+      token: "token",
+      logits: "logits"
+    })
+  ]
+}
+
+/** Inputs in the order in which a runner thinks of them. */
+const inputsOf = ({ hidden, layers, ropes }: RuntimeConfig): ReadonlyArray<Value> => {
+  const used = new Set(layers.map(({ rope }) => rope))
+  const windows = [...new Set(layers.map(({ window }) => window))]
+  return [
+    f32("hidden", ["tokens", hidden]),
+    ...ropes.filter(({ name }) => used.has(name)).flatMap(({ inverseFrequencies, name }) =>
+      ropeNames(name).map((table) => f32(table, ["tokens", inverseFrequencies.length]))
+    ),
+    ...windows.map((window) => f32(maskName(window), ["tokens", `all_${contextOf(window)}`])),
+    ...layers.flatMap(({ cacheWidth, window }, i) =>
+      ["K", "V"].map((name) => f32(`${name}_${i}`, [contextOf(window), cacheWidth]))
+    ),
+    { name: "rows", dtype: "i64", shape: ["rows"] }
+  ]
+}
+
+/** The graph with a value renamed. */
+const renamed = (graph: Graph, from: string, to: string): Graph => {
+  const rename = (name: string) => name === from ? to : name
+  return {
+    ...graph,
+    nodes: graph.nodes.map((node) => ({ ...node, inputs: node.inputs.map(rename), outputs: node.outputs.map(rename) }))
+  }
+}
+
+const argMax: Node = {
+  op: "ArgMax",
+  domain: "",
+  name: "token",
+  inputs: ["logits"],
+  outputs: ["token"],
+  attributes: { axis: { kind: "int", value: -1 }, keepdims: { kind: "int", value: 0 } }
+}
+
+/** Both `token` and `logits` as values, whichever of them the build's last program gives. */
+const withBoth = (graph: Graph, inner: string): Result.Result<Graph, Damaged> => {
+  const made = new Set(graph.nodes.flatMap(({ outputs }) => outputs))
+  if (made.has("logits")) return Result.succeed({ ...graph, nodes: [...graph.nodes, argMax] })
+  return made.has(inner)
+    ? Result.succeed(renamed(graph, inner, "logits"))
+    : Result.fail(new Damaged({ where: "the last program", expected: "a value named logits", found: "none" }))
+}
+
+/**
+ * All programs of a phase as one graph: `hidden, cos_<rope>, sin_<rope>, mask_<window>, K_i, V_i, rows → k_i, v_i [tokens × width],
+ * token [rows] i64, logits [rows × vocabulary]`. Fails when programs are missing.
+ */
+export const link = (
+  config: RuntimeConfig,
+  { aliased, graphOf, phase }: LinkOptions
+): Result.Result<Graph, ProgramsMissing | Damaged> => {
+  const missing: Array<string> = []
+  const find = (program: string): Graph => {
+    const graph = graphOf(program)
+    if (graph === undefined) missing.push(program)
+    return graph ?? { name: "", opset: 23, inputs: [], outputs: [], nodes: [], initializers: [], metadata: {} }
+  }
+  const layers = config.layers.map((_, i): LayerGraphs => ({
+    pre: find(`${phase}_pre_${i}`),
+    cache: find(`${phase}_cache_${i}`),
+    post: find(`${phase}_post_${i}`)
+  }))
+  if (missing.length > 0) {
+    const omitted = new Set(config.layers.flatMap((layer) => layer.omitted))
+    return Result.fail(new ProgramsMissing({ programs: missing, omitted: missing.filter((name) => omitted.has(name)) }))
+  }
+  const outputs: ReadonlyArray<Value> = [
+    ...config.layers.flatMap(({ cacheWidth }, i) => ["k", "v"].map((name) => f32(`${name}_${i}`, ["tokens", cacheWidth]))),
+    { name: "token", dtype: "i64", shape: ["rows"] },
+    f32("logits", ["rows", config.vocabulary])
+  ]
+  const pieces = layers.flatMap((graphs, i) => layerPieces(config, i, graphs, aliased))
+  const whole = merge("decoder", pieces, inputsOf(config), outputs)
+  return Result.map(withBoth(whole, `layer_${layers.length - 1}.post.logits`), simplify)
+}

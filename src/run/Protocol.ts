@@ -1,0 +1,66 @@
+/** Where embedding rows are: numbers of a `.npy` file from `offset`, `[vocabulary × hidden]`. */
+export interface EmbeddingTable {
+  readonly file: string
+  readonly offset: number
+  readonly dtype: "bf16" | "f16" | "f32" | "i8"
+  /** bf16 scale of each row, for i8 */
+  readonly scales: { readonly file: string; readonly offset: number } | undefined
+  readonly multiplier: number
+}
+
+/** One rotary table: frequencies of runs up to `long.above` positions, and of longer ones. */
+export interface RopeTable {
+  readonly name: string
+  readonly inverseFrequencies: ReadonlyArray<number>
+  readonly long: ReadonlyArray<number> | undefined
+  readonly attentionFactor: number
+}
+
+/** What the thread must know of a build. */
+export interface Build {
+  readonly hidden: number
+  readonly vocabulary: number
+  readonly layers: ReadonlyArray<{ readonly width: number; readonly window: number | null }>
+  readonly ropes: ReadonlyArray<RopeTable>
+  /** rows of the caches */
+  readonly positions: number
+  /** tokens of the longest pass */
+  readonly groupSize: number
+  readonly embeddings: EmbeddingTable
+}
+
+/** Two programs, or one that is both; `folder` is where their weights are. */
+export interface Programs {
+  readonly folder: string
+  readonly group: Uint8Array
+  /** undefined: the group program serves single tokens too */
+  readonly single: Uint8Array | undefined
+  /** new rows are written into the caches that the same pass reads */
+  readonly aliased: boolean
+  readonly threads: number
+}
+
+/** What a pass is wanted for: nothing, the next token, logits of the last token, logits of every token. */
+export type Wanted = "nothing" | "token" | "logits" | "all"
+
+/** Tokens at consecutive positions. */
+export interface Step {
+  readonly ids: ReadonlyArray<number>
+  readonly position: number
+  readonly wanted: Wanted
+  /** the ropes' long frequencies */
+  readonly long: boolean
+  readonly phase: "group" | "single"
+}
+
+export type Question =
+  | { readonly kind: "open"; readonly build: Build; readonly programs: Programs }
+  | { readonly kind: "step"; readonly step: Step }
+
+export type Answer =
+  /** `sound`: the self check found every row where attention reads it */
+  | { readonly kind: "opened"; readonly sound: boolean }
+  | { readonly kind: "stepped"; readonly token: number; readonly logits: Float32Array | undefined }
+  | { readonly kind: "missing"; readonly detail: string }
+  | { readonly kind: "refused"; readonly detail: string }
+  | { readonly kind: "failed"; readonly detail: string }

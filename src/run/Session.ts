@@ -1,0 +1,213 @@
+import { Effect, FileSystem, Result, type Scope } from "effect"
+import type { RuntimeConfig } from "../devkit/RuntimeConfig.ts"
+import type { Graph } from "../onnx/Graph.ts"
+import { encode } from "../onnx/OnnxFile.ts"
+import { withAccuracy } from "../target/lower/nbits.ts"
+import { decode as decodeNpy } from "../tensor/Npy.ts"
+import { reasonOf } from "../verify/Runtime.ts"
+import { RunFailed } from "../verify/RuntimeError.ts"
+import { makeThread, workerUrl } from "../verify/Thread.ts"
+import { link, type Phase } from "./Linker.ts"
+import type { Answer, Build, EmbeddingTable, Question, Step, Wanted } from "./Protocol.ts"
+import { Damaged, PromptInvalid, PromptTooLong, RunError, Unreadable } from "./RunError.ts"
+
+/** A build that is to run. */
+export interface SessionOptions {
+  /** what errors call the build */
+  readonly path: string
+  readonly config: RuntimeConfig
+  /** absolute folder of runtime.json and the embeddings */
+  readonly devkit: string
+  /** the graph of a program; undefined where the build has none */
+  readonly graphOf: (program: string) => Graph | undefined
+  /** absolute folder that the graphs' locations start from */
+  readonly folder: string
+  /** threads inside an operator */
+  readonly threads: number
+  /** float32 sums in every product */
+  readonly exact: boolean
+}
+
+/** What running tokens gave. */
+export interface Advance {
+  /** likeliest token after the last one; -1 when it was not wanted */
+  readonly token: number
+  /** `[rows × vocabulary]`: of the last token, or of all tokens, pass by pass; empty when none were wanted */
+  readonly logits: ReadonlyArray<Float32Array>
+}
+
+/** What running a prompt gave; `run` of its tokens were not known from before. */
+export interface Prefilled extends Advance {
+  readonly run: number
+}
+
+/** One sequence of tokens and the model's state after it. */
+export interface Session {
+  /** Makes the sequence `ids`: what it shares with the one before is kept, except when logits of all tokens are wanted. */
+  readonly prefill: (ids: ReadonlyArray<number>, wanted: Wanted) => Effect.Effect<Prefilled, RunError>
+  /** Adds one token. */
+  readonly decode: (id: number, wanted: Wanted) => Effect.Effect<Advance, RunError>
+  /** tokens of the sequence */
+  readonly length: () => number
+}
+
+// A header of ours is 128 bytes; numpy's own limit is 10,000.
+const HEADER_BYTES = 16_384
+
+const npyDtypes = { bf16: "<u2", f16: "<f2", f32: "<f4", i8: "|i1" } as const
+
+/** Where the numbers of a `.npy` file begin, after its type and shape have been checked. */
+const dataOffset = Effect.fnUntraced(function*(file: string, descr: string, shape: ReadonlyArray<number>) {
+  const fs = yield* FileSystem.FileSystem
+  const failed = (detail: string) =>
+    new RunError({ path: file, reason: new Unreadable({ detail, advice: "run the DEVKIT stage again" }) })
+  const { head, size } = yield* Effect.scoped(Effect.gen(function*() {
+    const handle = yield* fs.open(file)
+    const { size } = yield* handle.stat
+    const head = new Uint8Array(Math.min(Number(size), HEADER_BYTES))
+    yield* handle.read(head)
+    return { head, size: Number(size) }
+  })).pipe(Effect.mapError((error) => failed(error.message)))
+  const header = yield* Effect.mapError(
+    Effect.fromResult(decodeNpy(head, size)),
+    ({ expected, found }) => new RunError({ path: file, reason: new Damaged({ where: "header", expected, found }) })
+  )
+  const expected = `${descr} [${shape.join(" × ")}]`
+  const found = `${header.descr} [${header.shape.join(" × ")}]`
+  if (expected !== found || header.fortran) {
+    return yield* new RunError({ path: file, reason: new Damaged({ where: "header", expected, found }) })
+  }
+  return header.dataOffset
+})
+
+const tableOf = Effect.fnUntraced(function*({ config, devkit }: SessionOptions) {
+  const { dtype, file, multiplier, scales } = config.embeddings
+  const path = `${devkit}/${file}`
+  const offset = yield* dataOffset(path, npyDtypes[dtype], [config.vocabulary, config.hidden])
+  const scalesPath = scales === null ? undefined : `${devkit}/${scales}`
+  const table: EmbeddingTable = {
+    file: path,
+    offset,
+    dtype,
+    multiplier,
+    scales: scalesPath === undefined
+      ? undefined
+      : { file: scalesPath, offset: yield* dataOffset(scalesPath, npyDtypes.bf16, [config.vocabulary]) }
+  }
+  return table
+})
+
+const buildOf = (config: RuntimeConfig, embeddings: EmbeddingTable): Build => ({
+  hidden: config.hidden,
+  vocabulary: config.vocabulary,
+  layers: config.layers.map(({ cacheWidth, window }) => ({ width: cacheWidth, window })),
+  ropes: config.ropes.filter(({ name }) => config.layers.some(({ rope }) => rope === name)).map((rope) => ({
+    name: rope.name,
+    inverseFrequencies: rope.inverseFrequencies,
+    long: rope.long?.inverseFrequencies,
+    attentionFactor: rope.attentionFactor
+  })),
+  positions: config.maxNumTokens,
+  groupSize: Math.min(config.groupSize, config.maxNumTokens),
+  embeddings
+})
+
+// See `FAST_ACCURACY` of the lowering.
+const EXACT_ACCURACY = 1
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, i) => byte === b[i])
+
+/** Programs of both phases; the single one is left out where it is the group's. */
+const programsOf = ({ config, exact, folder, graphOf, threads }: SessionOptions, aliased: boolean) =>
+  Result.gen(function*() {
+    const model = (phase: Phase) =>
+      Result.map(link(config, { phase, graphOf, aliased }), (graph) => encode(exact ? withAccuracy(graph, EXACT_ACCURACY) : graph))
+    const group = yield* model("group")
+    const single = yield* model("single")
+    return { folder, group, single: sameBytes(group, single) ? undefined : single, aliased, threads }
+  })
+
+/** Opens a build: links its programs, starts the thread, and checks that new rows are where attention reads them. */
+export const openSession = (options: SessionOptions): Effect.Effect<Session, RunError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function*() {
+    const { config, path } = options
+    const build = buildOf(config, yield* tableOf(options))
+    const ask = yield* makeThread<Question, Answer>(workerUrl("session.worker", import.meta.url))
+    const failed = (reason: RunError["reason"]) => new RunError({ path, reason })
+
+    const call = Effect.fnUntraced(function*(question: Question) {
+      const answer = yield* ask(question)
+      return answer.kind === "opened" || answer.kind === "stepped" ? answer : yield* failed(reasonOf(answer))
+    })
+    const open = Effect.fnUntraced(function*(aliased: boolean) {
+      const programs = yield* Effect.mapError(Effect.fromResult(programsOf(options, aliased)), failed)
+      const answer = yield* call({ kind: "open", build, programs })
+      return answer.kind === "opened" && answer.sound
+    })
+    if (!(yield* open(true))) {
+      yield* Effect.logWarning("onnxruntime does not write cache rows in place here; they are copied, which is slower")
+      if (!(yield* open(false))) {
+        return yield* failed(new RunFailed({ detail: "two runs of one token differ" }))
+      }
+    }
+
+    const above = Math.min(...config.ropes.map(({ long }) => long?.above ?? Infinity))
+    let history: ReadonlyArray<number> = []
+    let long = false
+
+    const step = Effect.fnUntraced(function*(given: Step) {
+      const answer = yield* call({ kind: "step", step: given })
+      return answer.kind === "stepped" ? answer : { token: -1, logits: undefined }
+    })
+
+    const check = (ids: ReadonlyArray<number>): RunError["reason"] | undefined => {
+      const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabulary)
+      return ids.length === 0
+        ? new PromptInvalid({ expected: "at least one token", found: "none" })
+        : strange !== undefined
+        ? new PromptInvalid({ expected: `token ids from 0 to ${config.vocabulary - 1}`, found: String(strange) })
+        : ids.length > config.maxNumTokens
+        ? new PromptTooLong({ tokens: ids.length, limit: config.maxNumTokens })
+        : undefined
+    }
+
+    const prefill = Effect.fn("Session.prefill")(function*(ids: ReadonlyArray<number>, wanted: Wanted) {
+      yield* Effect.annotateCurrentSpan({ tokens: ids.length })
+      const problem = check(ids)
+      if (problem !== undefined) return yield* failed(problem)
+      const differs = ids.findIndex((id, i) => id !== history[i])
+      const shared = Math.min(differs < 0 ? ids.length : differs, ids.length - 1)
+      // longer runs turn all of their positions by other frequencies
+      const turns = ids.length > above
+      let position = wanted === "all" || turns !== long ? 0 : shared
+      const run = ids.length - position
+      long = turns
+      history = []
+      const logits: Array<Float32Array> = []
+      let token = -1
+      while (position < ids.length) {
+        const pass = ids.slice(position, position + build.groupSize)
+        const last = position + pass.length === ids.length
+        const got = yield* step({ ids: pass, position, wanted: last || wanted === "all" ? wanted : "nothing", long, phase: "group" })
+        position += pass.length
+        history = ids.slice(0, position)
+        token = got.token
+        if (got.logits !== undefined) logits.push(got.logits)
+      }
+      return { token, logits, run }
+    })
+
+    const decode = (id: number, wanted: Wanted): Effect.Effect<Advance, RunError> => {
+      const position = history.length
+      if (position === 0 || (position + 1 > above && !long)) return prefill([...history, id], wanted)
+      const problem = check([id]) ?? (position < config.maxNumTokens
+        ? undefined
+        : new PromptTooLong({ tokens: position + 1, limit: config.maxNumTokens }))
+      if (problem !== undefined) return Effect.fail(failed(problem))
+      return Effect.map(step({ ids: [id], position, wanted, long, phase: "single" }), ({ logits, token }) => {
+        history = [...history, id]
+        return { token, logits: logits === undefined ? [] : [logits] }
+      })
+    }
+    return { prefill, decode, length: () => history.length }
+  })

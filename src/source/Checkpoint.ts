@@ -1,0 +1,204 @@
+import { Effect, FileSystem, Path, Result } from "effect"
+import type { DType } from "../tensor/DType.ts"
+import type { Tensor } from "../tensor/Tensor.ts"
+import { FileMissing } from "./FileReason.ts"
+import { DTypeUnsupported, TensorsDiffer } from "./ModelReason.ts"
+import type { Format } from "./safetensors.ts"
+import { readStored } from "./Shards.ts"
+import { configError, SourceError } from "./SourceError.ts"
+import { identify, readJson, refusePointer, type SourceFile, systemError } from "./SourceFile.ts"
+import { unfitFile, unfitFolder, unfitQuantization, unfitWeights } from "./Unfit.ts"
+
+export { unsupportedArchitecture } from "./Families.ts"
+
+/** A model on disk: its configuration, and where its tensors are. No tensor's bytes have been read. */
+export interface Checkpoint {
+  /** absolute folder */
+  readonly path: string
+  /** name of the folder; of the repository where the folder is a snapshot of a Hugging Face cache */
+  readonly name: string
+  readonly kind: "huggingface"
+  /** config.json, untrusted */
+  readonly config: Readonly<Record<string, unknown>>
+  /** generation_config.json, untrusted */
+  readonly generationConfig: Readonly<Record<string, unknown>> | undefined
+  readonly tensors: ReadonlyMap<string, Tensor>
+  /** tensors in number formats that we have no dtype for */
+  readonly unheld: ReadonlyMap<string, { readonly format: Format; readonly shape: ReadonlyArray<number> }>
+  /** every file that was looked at, by path */
+  readonly files: ReadonlyArray<SourceFile>
+  /** names of the files beside the weights that exist */
+  readonly companions: ReadonlyArray<string>
+  /** what a user should know, one sentence each */
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Files that tell how text and images become a model's input and its output text. */
+const companionNames: ReadonlyArray<string> = [
+  "added_tokens.json",
+  "chat_template.jinja",
+  "chat_template.json",
+  "generation_config.json",
+  "merges.txt",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "special_tokens_map.json",
+  "tokenizer.json",
+  "tokenizer.model",
+  "tokenizer_config.json",
+  "vocab.json",
+  "vocab.txt"
+]
+
+/** A configuration has a few kB; some list every quantised layer. */
+const maxConfigBytes = 16 * 2 ** 20
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const readObject = Effect.fn("Checkpoint.readObject")(function*(path: string) {
+  const { file, json } = yield* readJson(path, maxConfigBytes, "python")
+  if (isObject(json)) return { file, json }
+  const found = Array.isArray(json) ? "an array" : JSON.stringify(json)
+  return yield* configError(path, [{ path: "(top level)", expected: "a JSON object", found, unsupported: false }])
+})
+
+/** `models--org--name/snapshots/<commit>` of a Hugging Face cache is called `name`. */
+const nameOf = (paths: Path.Path, folder: string): string => {
+  const parent = paths.dirname(folder)
+  const repository = paths.basename(paths.dirname(parent))
+  return paths.basename(parent) === "snapshots" && repository.startsWith("models--")
+    ? repository.split("--").at(-1) ?? repository
+    : paths.basename(folder) || "model"
+}
+
+/** Opens the checkpoint at `given`, recognised by what is there; reads its configuration and the headers of its weights. */
+export const open = Effect.fn("Checkpoint.open")(function*(given: string) {
+  const fs = yield* FileSystem.FileSystem
+  const paths = yield* Path.Path
+  const folder = paths.resolve(given)
+  yield* Effect.annotateCurrentSpan({ path: folder })
+  const info = yield* Effect.mapError(fs.stat(folder), systemError(folder))
+  if (info.type !== "Directory") return yield* yield* unfitFile(folder)
+  const names = (yield* Effect.mapError(fs.readDirectory(folder), systemError(folder))).sort()
+  if (!names.includes("config.json")) return yield* unfitFolder(folder, names)
+  const configPath = paths.join(folder, "config.json")
+  const config = yield* readObject(configPath)
+  const quantized = unfitQuantization(configPath, config.json, names)
+  if (quantized !== undefined) return yield* quantized
+  const stored = yield* readStored(folder, names)
+  if (stored === undefined) return yield* unfitWeights(folder, names)
+  if (!names.includes("tokenizer.json")) {
+    const advice = names.some((name) => name === "tokenizer.model" || name === "vocab.json")
+      ? "make it with AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers"
+      : "download it from the model's page into this folder"
+    const reason = new FileMissing({ file: "tokenizer.json", purpose: "it turns text into tokens and back", advice })
+    return yield* new SourceError({ path: folder, reason })
+  }
+  const companions = companionNames.filter((name) => names.includes(name))
+  const beside = yield* Effect.forEach(companions, (name) => {
+    const path = paths.join(folder, name)
+    return Effect.andThen(refusePointer(path), identify(path))
+  })
+  const generation = companions.includes("generation_config.json")
+    ? yield* readObject(paths.join(folder, "generation_config.json"))
+    : undefined
+  const remote = config.json["auto_map"] === undefined
+    ? []
+    : [
+      "config.json has auto_map: the model's own Python code is not run; if it computes something else, the result differs"
+    ]
+  return {
+    path: folder,
+    name: nameOf(paths, folder),
+    kind: "huggingface",
+    config: config.json,
+    generationConfig: generation?.json,
+    tensors: stored.tensors,
+    unheld: stored.unheld,
+    files: [config.file, ...stored.files, ...beside].sort((a, b) => a.path < b.path ? -1 : 1),
+    companions,
+    warnings: [...remote, ...stored.warnings]
+  } satisfies Checkpoint
+})
+
+/** A tensor that the configuration asks for (`Expected` of arch). */
+export interface ExpectedTensor {
+  readonly name: string
+  readonly shape: ReadonlyArray<number>
+}
+
+/** The tensors that were asked for, and the names of those that nobody asked for. */
+export interface Found {
+  /** defined for every expected tensor; any other name is a defect */
+  readonly weights: (name: string) => Tensor
+  /** harmless leftovers (rotary tables, the head of a tied model) left out */
+  readonly unused: ReadonlyArray<string>
+}
+
+/** Leftovers of older versions of transformers, and the second copy of a tied embedding. */
+const harmless = /(^|\.)(rotary_emb\.inv_freq|masked_bias|lm_head\.weight)$/
+
+const sameShape = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
+  a.length === b.length && a.every((dim, index) => dim === b[index])
+
+/** Number of decoder layers that names speak of: one more than the highest. */
+const layersIn = (names: Iterable<string>): number => {
+  let layers = 0
+  for (const name of names) {
+    layers = Math.max(layers, Number(/(?:^|\.)layers\.([0-9]{1,6})\./.exec(name)?.[1] ?? -1) + 1)
+  }
+  return layers
+}
+
+const hintsFor = (
+  held: ReadonlyArray<string>,
+  expected: ReadonlyArray<ExpectedTensor>,
+  missing: string
+): ReadonlyArray<string> => {
+  const claimed = layersIn(expected.map(({ name }) => name))
+  const found = layersIn(held)
+  const similar = held.find((name) => name.endsWith(`.${missing}`) || missing.endsWith(`.${name}`))
+  return [
+    ...(claimed === found ? [] : [`config.json asks for ${claimed} layers, the files hold ${found}`]),
+    ...(similar === undefined ? [] : [`the files hold ${similar} instead of ${missing}`])
+  ]
+}
+
+/** Checks that the checkpoint has each expected tensor in its shape and in one of `dtypes`; names all that fail at once. */
+export const expect = (
+  checkpoint: Checkpoint,
+  expected: ReadonlyArray<ExpectedTensor>,
+  dtypes: ReadonlyArray<DType>
+): Result.Result<Found, SourceError> => {
+  const { tensors, unheld } = checkpoint
+  const files = checkpoint.files.filter(({ path }) => path.endsWith(".safetensors"))
+  const path = files.length === 1 ? files[0]?.path ?? checkpoint.path : checkpoint.path
+  const failed = (reason: SourceError["reason"]) => Result.fail(new SourceError({ path, reason }))
+  const held = [...tensors.keys(), ...unheld.keys()]
+  const pairs = expected.map(({ name, shape }) => ({ name, shape, found: tensors.get(name), other: unheld.get(name) }))
+  const missing = pairs.filter(({ found, other }) => found === undefined && other === undefined)
+  const misshapen = pairs.flatMap(({ found, name, other, shape }) => {
+    const actual = (found ?? other)?.shape
+    return actual === undefined || sameShape(actual, shape) ? [] : [{ tensor: name, expected: shape, found: actual }]
+  })
+  if (missing.length > 0 || misshapen.length > 0) {
+    const hints = missing[0] === undefined ? [] : hintsFor(held, expected, missing[0].name)
+    const absent = missing.map(({ name, shape }) => ({ tensor: name, shape }))
+    return failed(new TensorsDiffer({ missing: absent, misshapen, hints }))
+  }
+  const wrong = pairs.flatMap(({ found, name, other }) => {
+    const dtype = found?.dtype ?? other?.format ?? ""
+    return dtypes.some((one) => one === dtype) ? [] : [{ tensor: name, dtype }]
+  })
+  if (wrong.length > 0) return failed(new DTypeUnsupported({ tensors: wrong, supported: dtypes }))
+  const asked = new Set(expected.map(({ name }) => name))
+  return Result.succeed({
+    weights: (name) => {
+      const tensor = asked.has(name) ? tensors.get(name) : undefined
+      if (tensor === undefined) throw new Error(`${name} was not among the expected tensors`)
+      return tensor
+    },
+    unused: held.filter((name) => !asked.has(name) && !harmless.test(name))
+  })
+}

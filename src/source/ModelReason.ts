@@ -1,0 +1,129 @@
+import { Schema } from "effect"
+
+/** Problems that a message spells out; the rest is counted. */
+const shown = 4
+
+const few = (items: ReadonlyArray<string>): string =>
+  items.slice(0, shown).join(", ") + (items.length > shown ? ` and ${items.length - shown} more` : "")
+
+const shapeOf = (shape: ReadonlyArray<number>): string => `[${shape.join(", ")}]`
+
+const counted = (count: number, one: string, many: string): string => count === 1 ? `1 ${one}` : `${count} ${many}`
+
+const listed = (problems: ReadonlyArray<string>): string =>
+  problems.length === 1 ? ` ${problems[0]}` : problems.map((problem) => `\n  - ${problem}`).join("")
+
+/** config.json (or another configuration) says something impossible; one line a problem, each beginning with the key. */
+export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
+  problems: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `not a usable model configuration:${listed(this.problems)}`
+  }
+}
+
+/** config.json is sound, but asks for something that is not built. */
+export class ConfigUnsupported extends Schema.TaggedError<ConfigUnsupported>()("ConfigUnsupported", {
+  problems: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `not supported by this version:${listed(this.problems)}`
+  }
+}
+
+const Shape = Schema.Array(Schema.Finite)
+
+/** The tensors of the files and those that the configuration asks for differ. */
+export class TensorsDiffer extends Schema.TaggedError<TensorsDiffer>()("TensorsDiffer", {
+  missing: Schema.Array(Schema.Struct({ tensor: Schema.String, shape: Shape })),
+  misshapen: Schema.Array(Schema.Struct({ tensor: Schema.String, expected: Shape, found: Shape })),
+  /** what may explain it: counts of layers, another prefix */
+  hints: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    const lines = [
+      ...(this.missing.length === 0 ? [] : [
+        `${counted(this.missing.length, "tensor is missing", "tensors are missing")}: ${
+          few(this.missing.map(({ shape, tensor }) => `${tensor} ${shapeOf(shape)}`))
+        }`
+      ]),
+      ...(this.misshapen.length === 0 ? [] : [
+        `${counted(this.misshapen.length, "tensor has another shape", "tensors have another shape")}: ${
+          few(this.misshapen.map(({ expected, found, tensor }) =>
+            `${tensor}: expected ${shapeOf(expected)}, found ${shapeOf(found)}`
+          ))
+        }`
+      ]),
+      ...this.hints
+    ]
+    return `the weights do not fit config.json: ${lines.join("; ")}; check that both come from the same model`
+  }
+}
+
+/** Tensors in number formats that cannot be taken. */
+export class DTypeUnsupported extends Schema.TaggedError<DTypeUnsupported>()("DTypeUnsupported", {
+  tensors: Schema.Array(Schema.Struct({ tensor: Schema.String, dtype: Schema.String })),
+  supported: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `number format not supported: ${few(this.tensors.map(({ dtype, tensor }) => `${tensor} is ${dtype}`))}; `
+      + `expected one of ${this.supported.join(", ")}; save the model in one of these`
+  }
+}
+
+/** A tensor holds a number that no sound model has. `index` outermost first; `found` such as NaN or -Infinity. */
+export class ValueInvalid extends Schema.TaggedError<ValueInvalid>()("ValueInvalid", {
+  tensor: Schema.String,
+  index: Schema.Array(Schema.Int),
+  expected: Schema.String,
+  found: Schema.String
+}) {
+  override get message() {
+    return `${this.tensor} holds a bad value at ${
+      shapeOf(this.index)
+    }: expected ${this.expected}, found ${this.found}; `
+      + "the file is damaged or the model was saved broken: download it again"
+  }
+}
+
+/** A model family that is not built. `nearest`: the family whose name is closest; `hints`: what config.json has beside. */
+export class UnsupportedArchitecture extends Schema.TaggedError<UnsupportedArchitecture>()("UnsupportedArchitecture", {
+  modelType: Schema.String,
+  architectures: Schema.Array(Schema.String),
+  families: Schema.Array(Schema.String),
+  nearest: Schema.UndefinedOr(Schema.String),
+  hints: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    const classes = this.architectures.length === 0 ? "" : ` (${this.architectures.join(", ")})`
+    const nearest = this.nearest === undefined
+      ? ""
+      : `; nearest name: ${this.nearest} (if the model is built like it, set model_type in a copy of the folder)`
+    const hints = this.hints.length === 0 ? "" : `; config.json also has ${this.hints.join(", ")}`
+    return `model_type ${JSON.stringify(this.modelType)}${classes} is not supported; `
+      + `supported families: ${this.families.join(", ")}${nearest}${hints}`
+  }
+}
+
+/** Weights that are quantised in a way that cannot be taken. */
+export class UnsupportedQuantization extends Schema.TaggedError<UnsupportedQuantization>()("UnsupportedQuantization", {
+  method: Schema.String,
+  /** whether we know what the method is */
+  known: Schema.Boolean,
+  advice: Schema.String
+}) {
+  override get message() {
+    const what = this.known ? "is not built yet" : "is unknown here"
+    return `quantization_config: the quantization method ${JSON.stringify(this.method)} ${what}; ${this.advice}`
+  }
+}
+
+/** A file format that is not built. */
+export class UnsupportedFormat extends Schema.TaggedError<UnsupportedFormat>()("UnsupportedFormat", {
+  format: Schema.String,
+  advice: Schema.String
+}) {
+  override get message() {
+    return `${this.format} input is not built yet; ${this.advice}`
+  }
+}

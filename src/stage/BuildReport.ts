@@ -1,0 +1,31 @@
+import type { StageName } from "../plan/Plan.ts"
+import type { Precision } from "../plan/Precision.ts"
+
+/** One step of a build. */
+export interface StepReport {
+  readonly id: string
+  readonly stage: StageName
+  /** kept from an earlier run */
+  readonly kept: boolean
+  readonly seconds: number
+}
+
+/** Weights of one precision: how many numbers, and their bytes in the checkpoint and in the archives. */
+export interface PrecisionReport {
+  readonly precision: Precision
+  readonly weights: number
+  readonly before: number
+  readonly after: number
+}
+
+/** What a build did. Sizes in bytes, times in seconds. */
+export interface BuildReport {
+  /** absolute */
+  readonly output: string
+  readonly steps: ReadonlyArray<StepReport>
+  readonly precisions: ReadonlyArray<PrecisionReport>
+  readonly archives: number
+  readonly written: number
+  readonly seconds: number
+  readonly warnings: ReadonlyArray<string>
+}

@@ -1,0 +1,199 @@
+import { Clock, Context, Effect, FileSystem, Layer, Path } from "effect"
+import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { Mpk } from "../pack/Mpk.ts"
+import { blobFor, blobsOf } from "../plan/Blobs.ts"
+import { graphOf } from "../plan/Job.ts"
+import { compiledOf, type Plan, planOf, type Step } from "../plan/Plan.ts"
+import { type Precision, precisions } from "../plan/Precision.ts"
+import type { PrecisionError } from "../plan/PrecisionError.ts"
+import type { CompileRequest } from "../plan/Request.ts"
+import { Kernels } from "../quantize/Kernels.ts"
+import type { SourceError } from "../source/SourceError.ts"
+import { Target } from "../target/Target.ts"
+import type { BuildReport, PrecisionReport, StepReport } from "./BuildReport.ts"
+import { StepsFailed, walk } from "./Pipeline.ts"
+import { prepare } from "./Prepare.ts"
+import { Progress } from "./Progress.ts"
+import { stages } from "./registry.ts"
+import { InputMissing, type NotSupported, OutOfBudget } from "./StageError.ts"
+import { folders, Workspace } from "./Workspace.ts"
+import type { WorkspaceError } from "./WorkspaceError.ts"
+
+/** Every way in which planning fails. */
+export type PlanError = SourceError | PrecisionError | NotSupported
+
+/** Every way in which a build fails. */
+export type CompileError = PlanError | WorkspaceError | OutOfBudget | InputMissing | StepsFailed
+
+const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n) => total + n, 0)
+
+/** The steps that the request's stage flags ask for. */
+const selected = ({ job, steps }: Plan): ReadonlyArray<Step> => {
+  const names: ReadonlyArray<string> = stages
+    .filter(({ flag }) => job.request.stages.some((wanted) => wanted === flag))
+    .map(({ name }) => name)
+  return steps.filter(({ stage }) => names.includes(stage))
+}
+
+/** Weights by precision over all compiled programs, a weight that two programs share counted once. */
+const precisionReports = ({ job }: Plan): ReadonlyArray<PrecisionReport> => {
+  const found = new Map<Precision, Map<string, { weights: number; before: number; after: number }>>()
+  for (let layer = 0; layer < job.model.facts.layers.length; layer++) {
+    const blobs = blobsOf(job, layer)
+    for (const { choice, program } of compiledOf(job, layer)) {
+      if (choice.precision === undefined) continue
+      const blob = blobFor(blobs, program)
+      const known = found.get(choice.precision) ?? new Map<string, { weights: number; before: number; after: number }>()
+      found.set(choice.precision, known)
+      for (const { data, name, shape } of graphOf(job, program).initializers) {
+        if (data.kind !== "external") continue
+        const placed = blob?.layout.weights.find((weight) => weight.name === name)
+        const after = placed === undefined ? data.length : placed.codes.length + placed.scales.length
+        known.set(name, { weights: shape.reduce((a, b) => a * b, 1), before: data.length, after })
+      }
+    }
+  }
+  return precisions.flatMap((precision) => {
+    const weights = [...found.get(precision)?.values() ?? []]
+    return weights.length === 0 ? [] : [{
+      precision,
+      weights: sum(weights.map((weight) => weight.weights)),
+      before: sum(weights.map(({ before }) => before)),
+      after: sum(weights.map(({ after }) => after))
+    }]
+  })
+}
+
+const check = Effect.fn("Compiler.check")(function*({ job }: Plan, todo: ReadonlyArray<Step>) {
+  const workspace = yield* Workspace
+  const needed = sum(todo.map(({ writes }) => writes))
+  const free = yield* workspace.freeBytes
+  if (needed > free) {
+    return yield* new OutOfBudget({
+      what: "disk",
+      where: workspace.root,
+      needed,
+      found: free,
+      advice: "free some, or choose another folder with --output"
+    })
+  }
+  const largest = Math.max(0, ...todo.map(({ memory }) => memory))
+  if (largest > job.request.maxMemory) {
+    return yield* new OutOfBudget({
+      what: "memory",
+      where: "the largest step",
+      needed: largest,
+      found: job.request.maxMemory,
+      advice: "raise --max_memory"
+    })
+  }
+})
+
+/** Runs a plan in its output folder: what is fresh is kept, the rest is made, leftovers of other plans are swept. */
+const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
+  const workspace = yield* Workspace
+  const progress = yield* Progress
+  const { request } = plan.job
+  const begun = yield* Clock.currentTimeMillis
+  yield* Effect.forEach(plan.warnings, (warning) => Effect.logWarning(warning))
+  const wanted = selected(plan)
+  const fresh = new Set<string>()
+  for (const { id, key } of plan.steps) {
+    if ((request.resume || !wanted.some((step) => step.id === id)) && (yield* workspace.fresh(id, key))) fresh.add(id)
+  }
+  if (request.keepQuantized === "none") {
+    // Their outputs were dropped on purpose; a layer whose archive is fresh needs them no more.
+    for (const { id, needs, stage } of plan.steps) {
+      if (stage === "COMPILE" && fresh.has(id)) needs.forEach((need) => fresh.add(need))
+    }
+  }
+  const todo = wanted.filter(({ id }) => !fresh.has(id))
+  for (const step of todo) {
+    for (const need of step.needs) {
+      if (fresh.has(need) || todo.some(({ id }) => id === need)) continue
+      const maker = plan.steps.find(({ id }) => id === need)
+      const stage = stages.find(({ name }) => name === maker?.stage)
+      return yield* new InputMissing({
+        step: step.id,
+        input: need,
+        stage: maker?.stage ?? "",
+        flag: `--${stage?.flag ?? ""}`
+      })
+    }
+  }
+  yield* check(plan, todo)
+  yield* progress.plan(stages.flatMap(({ name }) => {
+    const steps = wanted.filter(({ stage }) => stage === name)
+    const total = sum(steps.map(({ reads, writes }) => reads + writes))
+    return steps.length === 0 ? [] : [{ name, unit: "bytes" as const, total, weight: total }]
+  }))
+  yield* Effect.forEach(
+    wanted.filter(({ id }) => fresh.has(id)),
+    ({ reads, stage, writes }) => progress.advance(stage, reads + writes, { reused: true })
+  )
+
+  const remaining = new Map(stages.map(({ name }) => [name, todo.filter(({ stage }) => stage === name).length]))
+  const runStep = (step: Step) =>
+    Effect.gen(function*() {
+      const started = yield* Clock.currentTimeMillis
+      const stage = stages.find(({ name }) => name === step.stage)
+      if (stage === undefined) return yield* Effect.die(new Error(`no stage ${step.stage}`))
+      const { outputs } = yield* stage.run(step, plan)
+      yield* workspace.record(step.id, step.key, outputs)
+      yield* progress.advance(step.stage, step.reads + step.writes)
+      const left = (remaining.get(step.stage) ?? 1) - 1
+      remaining.set(step.stage, left)
+      if (left === 0) yield* progress.done(step.stage)
+      const ended = yield* Clock.currentTimeMillis
+      return { id: step.id, stage: step.stage, kept: false, seconds: (ended - started) / 1000 } satisfies StepReport
+    }).pipe(Effect.withSpan(step.id))
+  const made = yield* walk(todo, { jobs: request.jobs, memory: request.maxMemory }, runStep)
+  yield* workspace.sweep(plan.steps.map(({ id }) => id))
+  if (request.keepQuantized === "none" && wanted.length === plan.steps.length) {
+    const fs = yield* FileSystem.FileSystem
+    yield* Effect.ignore(fs.remove(yield* workspace.at(folders.quantized), { recursive: true, force: true }))
+  }
+  const ended = yield* Clock.currentTimeMillis
+  const kept = wanted.filter(({ id }) => fresh.has(id)).map(({ id, stage }) => ({ id, stage, kept: true, seconds: 0 }))
+  const report: BuildReport = {
+    output: workspace.root,
+    steps: [...kept, ...made],
+    precisions: precisionReports(plan),
+    archives: wanted.filter(({ stage }) => stage === "COMPILE").length,
+    written: sum(todo.map(({ writes }) => writes)),
+    seconds: (ended - begun) / 1000,
+    warnings: plan.warnings
+  }
+  return report
+})
+
+/** The compiler: what a request would do, and doing it. */
+export class Compiler extends Context.Service<Compiler, {
+  /** Reads the source's headers and the configuration file; writes nothing. */
+  readonly plan: (request: CompileRequest) => Effect.Effect<Plan, PlanError>
+  /** Builds into the request's output folder. What was finished stays, whatever happens. */
+  readonly compile: (request: CompileRequest) => Effect.Effect<BuildReport, CompileError>
+}>()("llima/stage/Compiler") {
+  static readonly layer = Layer.effect(
+    Compiler,
+    Effect.gen(function*() {
+      const services = yield* Effect.context<
+        FileSystem.FileSystem | Path.Path | ChildProcessSpawner | Target | Kernels | Mpk | Progress
+      >()
+      const plan = Effect.fn("Compiler.plan")(
+        function*(request: CompileRequest) {
+          return planOf(yield* prepare(request))
+        },
+        Effect.provideContext(services)
+      )
+      const compile = Effect.fn("Compiler.compile")(
+        function*(request: CompileRequest) {
+          const planned = planOf(yield* prepare(request))
+          return yield* Effect.provide(build(planned), Workspace.layer(request.output, { force: request.force }))
+        },
+        Effect.provideContext(services)
+      )
+      return Compiler.of({ plan, compile })
+    })
+  )
+}

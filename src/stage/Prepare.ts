@@ -1,0 +1,60 @@
+import { Effect, Path, Result } from "effect"
+import { familyNames, find } from "../arch/registry.ts"
+import type { Job } from "../plan/Job.ts"
+import { decoderPrograms } from "../plan/Parts.ts"
+import { evaluate } from "../plan/Precision.ts"
+import type { CompileRequest } from "../plan/Request.ts"
+import { expect, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
+import { configError } from "../source/SourceError.ts"
+import { Target } from "../target/Target.ts"
+import { NotSupported } from "./StageError.ts"
+
+/** What a request asks that no code here does yet, with what to do instead. */
+const refusal = (request: CompileRequest): NotSupported | undefined =>
+  request.loras.length > 0
+    ? new NotSupported({ what: "--lora_name", advice: "adapters are not compiled yet; compile the base model without it" })
+    : request.imageHeight !== undefined || request.imageWidth !== undefined
+    ? new NotSupported({
+      what: "--input_height and --input_width",
+      advice: "vision models are not compiled yet, and a text model takes no image size; leave both out"
+    })
+    : request.quality === "best"
+    ? new NotSupported({ what: "--quality best", advice: "calibration is not built yet; use --quality fast" })
+    : request.stages.length === 1 && request.stages[0] === "model_sdk"
+    ? new NotSupported({
+      what: "--model_sdk",
+      advice: "a Hugging Face folder goes through --onnx and --quantize; only GGUF and pre-quantised sources have a direct stage"
+    })
+    : undefined
+
+/** Everything that can be known of a build before it begins: the source, the family, its tensors, the precision of every program. */
+export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRequest) {
+  const refused = refusal(request)
+  if (refused !== undefined) return yield* refused
+  const target = yield* Target
+  const path = yield* Path.Path
+  const checkpoint = yield* open(request.modelPath)
+  const configPath = path.join(checkpoint.path, "config.json")
+  const modelType = checkpoint.config["model_type"]
+  const family = typeof modelType === "string" ? find(modelType) : undefined
+  if (family === undefined) {
+    return yield* unsupportedArchitecture(configPath, modelType, familyNames(), checkpoint.config)
+  }
+  const model = yield* Effect.fromResult(
+    Result.mapError(family.read(checkpoint.config), (problems) => configError(configPath, problems))
+  )
+  const { unused, weights } = yield* Effect.fromResult(expect(checkpoint, model.tensors, family.dtypes))
+  const table = yield* evaluate(request, model.facts.layers.length, decoderPrograms(model.facts.layers.length))
+  const leftover = unused.length > 0
+    ? [`${unused.length} tensors of the checkpoint are not used by ${family.name}: ${unused.slice(0, 3).join(", ")}${unused.length > 3 ? ", …" : ""}`]
+    : []
+  const job: Job = {
+    request,
+    checkpoint: { ...checkpoint, warnings: [...checkpoint.warnings, ...leftover] },
+    model,
+    weights,
+    table,
+    target: target.facts
+  }
+  return job
+})

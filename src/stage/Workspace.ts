@@ -1,0 +1,250 @@
+import { Context, Effect, FileSystem, Layer, Option, Path, type PlatformError } from "effect"
+import { freeBytes, type LinkKind, linkOrCopy, workspaceFailure } from "./Disk.ts"
+import { hold } from "./Lock.ts"
+import { decodeStamp, sha256Of, type Stamp, stampName } from "./Stamp.ts"
+import { ForeignFolder, NoSpace, OutsideFolder, WorkspaceError } from "./WorkspaceError.ts"
+
+/** Folders of a build, relative to the output folder. */
+export const folders = {
+  onnx: "onnx_files",
+  onnxWeights: "onnx_files/weights",
+  devkit: "sima_files/devkit",
+  quantized: "sima_files/quantized",
+  quantizedWeights: "sima_files/quantized/weights",
+  mpk: "sima_files/mpk",
+  adapters: "sima_files/npy_files",
+  own: ".llima",
+  steps: ".llima/steps"
+} as const
+
+/** Folders in which a file that no step owns is left over from another configuration. */
+const swept = [folders.onnx, folders.quantized, folders.mpk]
+const leftover = /\.tmp-\d+$/
+
+const mapped = <A>(effect: Effect.Effect<A, PlatformError.PlatformError>, where: string) =>
+  Effect.mapError(effect, workspaceFailure(where))
+
+/** A file that a step wrote, relative to the output folder; without `sha256` it is hashed. */
+export interface StepOutput {
+  readonly path: string
+  readonly sha256?: string
+}
+
+/** A checkpoint's file in the output folder. */
+export interface Linked {
+  readonly path: string
+  readonly how: LinkKind
+  readonly bytes: number
+}
+
+/** The output folder: files appear whole or not at all, and stamps say which steps are finished. Paths are relative to `root` or inside it. */
+export class Workspace extends Context.Service<Workspace, {
+  /** absolute */
+  readonly root: string
+  /** the absolute path; fails for one that leaves the folder */
+  readonly at: (path: string) => Effect.Effect<string, WorkspaceError>
+  /** `write` fills the given temporary path; the file is then synced and renamed. `bytes`: fails first if the disk has fewer. */
+  readonly publish: <A, E, R>(
+    target: string,
+    write: (temporary: string) => Effect.Effect<A, E, R>,
+    bytes?: number
+  ) => Effect.Effect<A, E | WorkspaceError, R>
+  /** Publishes a small file. */
+  readonly write: (target: string, content: string | Uint8Array) => Effect.Effect<void, WorkspaceError>
+  /** Publishes a file of `bytes` that `fill` writes into at will; it has its size before. */
+  readonly allocate: <A, E, R>(
+    target: string,
+    bytes: number,
+    fill: (temporary: string) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | WorkspaceError, R>
+  /** Puts a file into `folder` under its own name: reflink, else hard link, else copy. Symbolic links are followed. */
+  readonly linkSource: (file: string, folder: string) => Effect.Effect<Linked, WorkspaceError>
+  /** The step is finished with this key and its outputs are what it wrote; size and time are looked at, content if the time differs. */
+  readonly fresh: (step: string, key: string) => Effect.Effect<boolean, WorkspaceError>
+  /** What the step left; none when it never finished. */
+  readonly stamp: (step: string) => Effect.Effect<Option.Option<Stamp>>
+  /** Says that the step is finished; its outputs have been published. */
+  readonly record: (
+    step: string,
+    key: string,
+    outputs: ReadonlyArray<StepOutput>,
+    facts?: unknown
+  ) => Effect.Effect<void, WorkspaceError>
+  /** Removes stamps of other steps than these, and graphs, weights and archives that none of these owns; gives what was removed. */
+  readonly sweep: (steps: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, WorkspaceError>
+  /** bytes that may still be written */
+  readonly freeBytes: Effect.Effect<number, WorkspaceError>
+}>()("llima/stage/Workspace") {
+  /** Opens or makes the folder and holds it until the scope ends. `force`: also one that holds other files; they stay. */
+  static readonly layer = (output: string, { force }: { readonly force: boolean }) =>
+    Layer.effect(
+      Workspace,
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* Path.Path
+        const services = Context.make(FileSystem.FileSystem, fs).pipe(Context.add(Path.Path, path))
+        const root = path.resolve(output)
+        const within = (relative: string) => path.join(root, relative)
+
+        yield* mapped(fs.makeDirectory(root, { recursive: true }), root)
+        const found = yield* mapped(fs.readDirectory(root), root)
+        if (!force && found.length > 0 && !found.includes(folders.own)) {
+          return yield* new WorkspaceError({
+            path: root,
+            reason: new ForeignFolder({ found: found.sort().slice(0, 3) })
+          })
+        }
+        yield* mapped(fs.makeDirectory(within(folders.steps), { recursive: true }), root)
+        yield* hold(within(`${folders.own}/lock`))
+
+        /** Files below a folder, relative to the root. */
+        const filesIn = (folder: string): Effect.Effect<ReadonlyArray<string>, WorkspaceError> =>
+          Effect.gen(function*() {
+            if (!(yield* mapped(fs.exists(within(folder)), within(folder)))) return []
+            const entries = yield* mapped(fs.readDirectoryEntries(within(folder)), within(folder))
+            const lists = yield* Effect.forEach(
+              entries,
+              ({ name, type }) =>
+                type === "Directory" ? filesIn(`${folder}/${name}`) : Effect.succeed([`${folder}/${name}`])
+            )
+            return lists.flat()
+          })
+        const remove = (file: string) => mapped(fs.remove(within(file), { force: true }), within(file))
+        for (const folder of [folders.onnx, "sima_files", folders.own]) {
+          yield* Effect.forEach((yield* filesIn(folder)).filter((file) => leftover.test(file)), remove)
+        }
+
+        const at = (target: string) => {
+          const absolute = path.resolve(root, target)
+          return absolute.startsWith(root.endsWith(path.sep) ? root : root + path.sep)
+            ? Effect.succeed(absolute)
+            : Effect.fail(new WorkspaceError({ path: absolute, reason: new OutsideFolder({ folder: root }) }))
+        }
+        const free = Effect.provideContext(freeBytes(root), services)
+        const requireSpace = (target: string, needed: number) =>
+          Effect.gen(function*() {
+            const has = yield* free
+            if (has < needed) {
+              return yield* new WorkspaceError({ path: target, reason: new NoSpace({ needed, free: has }) })
+            }
+          })
+        const sync = (file: string) => Effect.scoped(Effect.flatMap(fs.open(file, { flag: "r" }), (open) => open.sync))
+
+        let temporaries = 0
+        const publish = <A, E, R>(
+          target: string,
+          write: (temporary: string) => Effect.Effect<A, E, R>,
+          bytes?: number
+        ): Effect.Effect<A, E | WorkspaceError, R> =>
+          Effect.gen(function*() {
+            const final = yield* at(target)
+            if (bytes !== undefined) yield* requireSpace(final, bytes)
+            yield* mapped(fs.makeDirectory(path.dirname(final), { recursive: true }), final)
+            return yield* Effect.acquireUseRelease(
+              Effect.sync(() => `${final}.tmp-${++temporaries}`),
+              (temporary) =>
+                Effect.tap(
+                  write(temporary),
+                  () => mapped(Effect.andThen(sync(temporary), fs.rename(temporary, final)), final)
+                ),
+              (temporary) => Effect.ignore(fs.remove(temporary, { force: true }))
+            )
+          }).pipe(Effect.withSpan("Workspace.publish", { attributes: { target } }))
+
+        const write = (target: string, content: string | Uint8Array) =>
+          publish(target, (temporary) =>
+            mapped(
+              typeof content === "string" ? fs.writeFileString(temporary, content) : fs.writeFile(temporary, content),
+              temporary
+            ))
+        const allocate = <A, E, R>(target: string, bytes: number, fill: (temporary: string) => Effect.Effect<A, E, R>) =>
+          publish(
+            target,
+            (temporary) =>
+              mapped(fs.writeFile(temporary, new Uint8Array()), temporary).pipe(
+                Effect.andThen(mapped(fs.truncate(temporary, bytes), temporary)),
+                Effect.andThen(fill(temporary))
+              ),
+            bytes
+          )
+
+        const linkSource = Effect.fn("Workspace.linkSource")(function*(file: string, folder: string) {
+          const source = yield* mapped(fs.realPath(file), file)
+          const bytes = Number((yield* mapped(fs.stat(source), file)).size)
+          const target = yield* at(path.join(folder, path.basename(file)))
+          const how = yield* publish(target, (temporary) =>
+            Effect.provideContext(
+              linkOrCopy(source, temporary).pipe(
+                Effect.tapError(() => requireSpace(target, bytes))
+              ),
+              services
+            ))
+          if (how === "copy") {
+            yield* Effect.logWarning(
+              `copied ${file} (${bytes} bytes): it is on another disk than the output folder; one disk would need no copy`
+            )
+          }
+          return { path: target, how, bytes }
+        })
+
+        const stampPath = (step: string) => within(`${folders.steps}/${stampName(step)}`)
+        const stamp = (step: string) =>
+          fs.readFileString(stampPath(step)).pipe(
+            Effect.map(decodeStamp),
+            Effect.orElseSucceed(() => Option.none<Stamp>())
+          )
+        const writeStamp = (step: string, content: Stamp) =>
+          write(stampPath(step), `${JSON.stringify(content)}\n`)
+        const hash = (file: string) => mapped(Effect.provideContext(sha256Of(file), services), file)
+        const look = (file: string) =>
+          Effect.map(fs.stat(file), ({ mtime, size }) => ({
+            bytes: Number(size),
+            mtimeMillis: Option.getOrElse(mtime, () => new Date(0)).getTime()
+          }))
+
+        const record = Effect.fn("Workspace.record")(
+          function*(step: string, key: string, outputs: ReadonlyArray<StepOutput>, facts?: unknown) {
+            const written = yield* Effect.forEach(outputs, (output) =>
+              Effect.gen(function*() {
+                const file = yield* at(output.path)
+                const sha256 = output.sha256 ?? (yield* hash(file))
+                const relative = path.relative(root, file).split(path.sep).join("/")
+                return { path: relative, ...(yield* mapped(look(file), file)), sha256 }
+              }))
+            yield* writeStamp(step, { format: 1, key, outputs: written, ...(facts === undefined ? {} : { facts }) })
+          }
+        )
+
+        const fresh = Effect.fn("Workspace.fresh")(function*(step: string, key: string) {
+          const before = Option.getOrUndefined(yield* stamp(step))
+          if (before === undefined || before.key !== key) return false
+          const outputs: Array<Stamp["outputs"][number]> = []
+          for (const output of before.outputs) {
+            const now = Option.getOrUndefined(yield* Effect.option(look(within(output.path))))
+            if (now === undefined || now.bytes !== output.bytes) return false
+            if (
+              now.mtimeMillis !== output.mtimeMillis && (yield* hash(within(output.path))) !== output.sha256
+            ) return false
+            outputs.push({ ...output, ...now })
+          }
+          const moved = outputs.some(({ mtimeMillis }, i) => mtimeMillis !== before.outputs[i]?.mtimeMillis)
+          if (moved) yield* writeStamp(step, { ...before, outputs })
+          return true
+        })
+
+        const sweep = Effect.fn("Workspace.sweep")(function*(steps: ReadonlyArray<string>) {
+          const stamps = yield* Effect.forEach(steps, stamp)
+          const owned = new Set(
+            stamps.flatMap(Option.toArray).flatMap(({ outputs }) => outputs.map((output) => output.path))
+          )
+          const kept = new Set(steps.map((step) => `${folders.steps}/${stampName(step)}`))
+          const files = (yield* Effect.forEach(swept, filesIn)).flat().filter((file) => !owned.has(file))
+          const old = (yield* filesIn(folders.steps)).filter((file) => !kept.has(file))
+          yield* Effect.forEach([...files, ...old], remove)
+          return [...files, ...old].sort()
+        })
+
+        return Workspace.of({ root, at, publish, write, allocate, linkSource, fresh, stamp, record, sweep, freeBytes: free })
+      })
+    )
+}

@@ -1,0 +1,219 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
+import { join } from "node:path"
+import type { ConfigProblem, Model } from "../../src/arch/Architecture.ts"
+import { find } from "../../src/arch/registry.ts"
+import { json, readCase } from "./Case.ts"
+
+const negative = (name: string) => join(import.meta.dirname, "../fixtures/negative", name)
+const control = json(join(negative("control"), "config.json"))
+
+const read = (family: string, config: unknown): Result.Result<Model, ReadonlyArray<ConfigProblem>> => {
+  const architecture = find(family)
+  assert.isDefined(architecture)
+  return architecture.read(config)
+}
+
+/** The sound config with some keys changed; undefined takes a key away. */
+const changed = (changes: Record<string, unknown>) =>
+  Object.fromEntries(Object.entries({ ...control, ...changes }).filter(([, value]) => value !== undefined))
+
+const problems = (changes: Record<string, unknown>, family = "llama"): ReadonlyArray<ConfigProblem> => {
+  const result = read(family, changed(changes))
+  return Result.isFailure(result) ? result.failure : []
+}
+
+const model = (family: string, config: unknown): Model => Result.getOrThrow(read(family, config))
+
+const ropes = (changes: Record<string, unknown>) => model("llama", changed(changes)).facts.ropes
+
+const yarnFactor = (changes: Record<string, unknown>) =>
+  ropes({ rope_scaling: { type: "yarn", factor: 40, ...changes } })[0]?.attentionFactor
+
+const divided = (frequencies: ReadonlyArray<number> | undefined, by: ReadonlyArray<number>): ReadonlyArray<number> =>
+  (frequencies ?? []).map((frequency, at) => frequency / (by[at] ?? 0))
+
+const windows = (family: string, changes: Record<string, unknown>) =>
+  model(family, changed(changes)).facts.layers.map(({ window }) => window)
+
+describe.each(["config-heads-not-divisible", "config-negative-layers", "config-unknown-rope"])("%s", (name) => {
+  it("is refused with the facts that a good error has", () => {
+    const result = read("llama", json(join(negative(name), "config.json")))
+    assert.isTrue(Result.isFailure(result))
+    if (Result.isFailure(result)) {
+      const text = result.failure.map(({ expected, found, path }) => `${path}: ${expected}, not ${found}`).join("\n")
+      const { mentions }: { mentions: ReadonlyArray<ReadonlyArray<string>> } = json(
+        join(negative(name), "expected.json")
+      )
+      for (const group of mentions) {
+        assert.isTrue(
+          group.some((word) => text.toLowerCase().includes(word.toLowerCase())),
+          `${text} names ${group.join(" or ")}`
+        )
+      }
+      assert.deepStrictEqual(result.failure.map(({ unsupported }) => unsupported), [name === "config-unknown-rope"])
+    }
+  })
+})
+
+describe("read", () => {
+  it("takes the sound config", () => assert.deepStrictEqual(problems({}), []))
+
+  it("reports every wrong key at once, each with what was found", () => {
+    assert.deepStrictEqual(
+      problems({ hidden_size: "16", num_hidden_layers: 1e9, vocab_size: undefined, rms_norm_eps: 0 }),
+      [
+        { path: "hidden_size", expected: "number", found: "\"16\"", unsupported: false },
+        {
+          path: "num_hidden_layers",
+          expected: "a whole number from 1 to 10000",
+          found: "1000000000",
+          unsupported: false
+        },
+        { path: "vocab_size", expected: "a value", found: "nothing", unsupported: false },
+        { path: "rms_norm_eps", expected: "a number above 0", found: "0", unsupported: false }
+      ]
+    )
+  })
+
+  it.each([
+    [{ head_dim: undefined, num_attention_heads: 3, num_key_value_heads: 1 }, "hidden_size", false],
+    [{ head_dim: 7 }, "head_dim", false],
+    [{ num_attention_heads: 2 ** 24 }, "num_attention_heads", false],
+    [{ hidden_size: 2 ** 24 + 1 }, "hidden_size", false],
+    [{ hidden_act: "relu2" }, "hidden_act", true],
+    [{ partial_rotary_factor: 0.5 }, "partial_rotary_factor", true],
+    [{ rope_theta: 0.5 }, "rope_theta", false],
+    [{ rope_theta: 1e300 }, "rope_theta", false],
+    [{ rope_scaling: "linear" }, "rope_scaling", false],
+    [{ rope_scaling: { rope_type: "toString" } }, "rope_scaling.rope_type", true],
+    [{ rope_scaling: { type: "dynamic", factor: 2 } }, "rope_scaling.type", true],
+    [{ rope_scaling: { type: "linear" } }, "rope_scaling.factor", false],
+    [{ rope_scaling: { type: "linear", factor: "2" } }, "rope_scaling.factor", false],
+    [{ rope_scaling: { rope_type: "llama3", factor: 2 } }, "rope_scaling.low_freq_factor", false],
+    [
+      { rope_scaling: { rope_type: "longrope", factor: 2, short_factor: [1], long_factor: [1] } },
+      "rope_scaling.short_factor",
+      false
+    ],
+    [{ rope_parameters: { full_attention: { rope_theta: 1e6 } } }, "rope_parameters", true]
+  ])("refuses %j, naming %s", (changes, path, unsupported) => {
+    assert.deepStrictEqual(problems(changes).map((problem) => [problem.path, problem.unsupported]), [[
+      path,
+      unsupported
+    ]])
+  })
+
+  it("stops listing after 20 problems", () => {
+    const changes = { num_hidden_layers: 9999, layer_types: Array.from({ length: 9999 }, () => "conv") }
+    assert.strictEqual(problems(changes, "qwen3").length, 20)
+  })
+})
+
+describe("rotary embeddings", () => {
+  it("are the same in the keys of transformers 4 and 5", () => {
+    const scaling = { factor: 4, original_max_position_embeddings: 32 }
+    const old = { rope_theta: 5e5, rope_scaling: { type: "yarn", ...scaling } }
+    const now = {
+      rope_theta: undefined,
+      rope_scaling: undefined,
+      rope_parameters: { rope_type: "yarn", rope_theta: 5e5, ...scaling }
+    }
+    assert.deepStrictEqual(ropes(now), ropes(old))
+  })
+
+  it("take the outer theta where the settings have none", () => {
+    assert.deepStrictEqual(
+      ropes({ rope_theta: 5e5, rope_parameters: { rope_type: "default", rope_theta: 1e4 } }),
+      ropes({})
+    )
+    assert.notDeepEqual(ropes({ rope_theta: 5e5 }), ropes({}))
+    assert.deepStrictEqual(ropes({ rope_theta: undefined }), ropes({ rope_theta: 10_000 }))
+  })
+
+  it("linear divides positions by the factor", () => {
+    const [plain] = ropes({})
+    const [linear] = ropes({ rope_scaling: { type: "linear", factor: 8 } })
+    assert.deepStrictEqual(linear?.inverseFrequencies, divided(plain?.inverseFrequencies, [8, 8, 8, 8]))
+  })
+
+  it("yarn takes its attention factor from mscale, mscale_all_dim or the file", () => {
+    assert.strictEqual(yarnFactor({}), 0.1 * Math.log(40) + 1)
+    assert.strictEqual(yarnFactor({ mscale: 1, mscale_all_dim: 1 }), 1)
+    assert.strictEqual(yarnFactor({ mscale: 1, mscale_all_dim: 0 }), 0.1 * Math.log(40) + 1)
+    assert.strictEqual(yarnFactor({ attention_factor: 1.25, mscale: 2 }), 1.25)
+    assert.strictEqual(yarnFactor({ factor: 0.5 }), 1)
+  })
+
+  it("longrope has frequencies for long runs beside", () => {
+    const factors = { short_factor: [1, 1, 1, 2], long_factor: [2, 2, 2, 4] }
+    const [rope] = ropes({ original_max_position_embeddings: 32, rope_scaling: { type: "longrope", ...factors } })
+    const [plain] = ropes({})
+    assert.deepStrictEqual(rope?.inverseFrequencies, divided(plain?.inverseFrequencies, factors.short_factor))
+    assert.deepStrictEqual(rope?.long, {
+      above: 32,
+      inverseFrequencies: divided(plain?.inverseFrequencies, factors.long_factor)
+    })
+    assert.strictEqual(rope?.attentionFactor, Math.sqrt(1 + Math.log(4) / Math.log(32)))
+  })
+})
+
+describe("windows", () => {
+  it("mistral: a number, none for null, the family's where the key is absent", () => {
+    assert.deepStrictEqual(windows("mistral", { sliding_window: 16 }), [16, 16])
+    assert.deepStrictEqual(windows("mistral", { sliding_window: null }), [undefined, undefined])
+    assert.deepStrictEqual(windows("mistral", {}), [4096, 4096])
+  })
+
+  it.each(["qwen2", "qwen3"])("%s: only when it is in use, from max_window_layers or by layer_types", (family) => {
+    assert.deepStrictEqual(windows(family, { sliding_window: 8 }), [undefined, undefined])
+    const on = { use_sliding_window: true, sliding_window: 8 }
+    assert.deepStrictEqual(windows(family, { ...on, max_window_layers: 1 }), [undefined, 8])
+    assert.deepStrictEqual(windows(family, { ...on, layer_types: ["sliding_attention", "full_attention"] }), [
+      8,
+      undefined
+    ])
+    assert.deepStrictEqual(
+      problems({ layer_types: ["sliding_attention", "full_attention"] }, family).map(({ path }) => path),
+      ["layer_types"]
+    )
+    assert.deepStrictEqual(problems({ layer_types: ["full_attention"] }, family).map(({ path }) => path), [
+      "layer_types"
+    ])
+  })
+})
+
+describe("facts", () => {
+  it("of a case say what a runner needs", () => {
+    const { facts } = model("llama", readCase("llama-tied-rope-llama3").config)
+    const { layers, ropes, ...rest } = facts
+    assert.deepStrictEqual(rest, {
+      family: "llama",
+      hidden: 64,
+      vocabulary: 304,
+      heads: 4,
+      keyValueHeads: 2,
+      headSize: 24,
+      intermediate: 128,
+      positions: 256,
+      normEpsilon: 1e-5,
+      activation: "silu",
+      embedding: { tensor: "model.embed_tokens.weight", multiplier: 1 },
+      head: "model.embed_tokens.weight",
+      ropeTheta: 10_000,
+      logitSoftCap: undefined,
+      attentionSoftCap: undefined
+    })
+    assert.deepStrictEqual(layers[0], {
+      kind: "attention",
+      queryWidth: 96,
+      cacheWidth: 48,
+      window: undefined,
+      rope: "full"
+    })
+    assert.deepStrictEqual(
+      ropes.map(({ attentionFactor, inverseFrequencies, name }) => [name, inverseFrequencies.length, attentionFactor]),
+      [["full", 12, 1]]
+    )
+  })
+})
