@@ -15,13 +15,41 @@ if (out === undefined || values.tokenizer === undefined) {
 const layers = Number(values.layers)
 const hidden = 2048, intermediate = 8192, heads = 32, kvHeads = 8, headSize = 64, vocabulary = 128256
 mkdirSync(out, { recursive: true })
-writeFileSync(join(out, "config.json"), JSON.stringify({
-  architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_size: hidden, intermediate_size: intermediate,
-  num_hidden_layers: layers, num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: headSize,
-  vocab_size: vocabulary, max_position_embeddings: 131072, rms_norm_eps: 1e-5, rope_theta: 500000, hidden_act: "silu",
-  rope_scaling: { rope_type: "llama3", factor: 32, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 },
-  tie_word_embeddings: true, torch_dtype: "bfloat16", bos_token_id: 1, eos_token_id: 2, attention_bias: false, mlp_bias: false
-}, null, 2))
+writeFileSync(
+  join(out, "config.json"),
+  JSON.stringify(
+    {
+      architectures: ["LlamaForCausalLM"],
+      model_type: "llama",
+      hidden_size: hidden,
+      intermediate_size: intermediate,
+      num_hidden_layers: layers,
+      num_attention_heads: heads,
+      num_key_value_heads: kvHeads,
+      head_dim: headSize,
+      vocab_size: vocabulary,
+      max_position_embeddings: 131072,
+      rms_norm_eps: 1e-5,
+      rope_theta: 500000,
+      hidden_act: "silu",
+      rope_scaling: {
+        rope_type: "llama3",
+        factor: 32,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 8192
+      },
+      tie_word_embeddings: true,
+      torch_dtype: "bfloat16",
+      bos_token_id: 1,
+      eos_token_id: 2,
+      attention_bias: false,
+      mlp_bias: false
+    },
+    null,
+    2
+  )
+)
 for (const name of ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"]) {
   if (existsSync(join(values.tokenizer, name))) copyFileSync(join(values.tokenizer, name), join(out, name))
 }
@@ -29,10 +57,14 @@ const tensors = [["model.embed_tokens.weight", [vocabulary, hidden]], ["model.no
 for (let i = 0; i < layers; i++) {
   const p = `model.layers.${i}.`
   tensors.push(
-    [`${p}input_layernorm.weight`, [hidden]], [`${p}post_attention_layernorm.weight`, [hidden]],
-    [`${p}self_attn.q_proj.weight`, [heads * headSize, hidden]], [`${p}self_attn.k_proj.weight`, [kvHeads * headSize, hidden]],
-    [`${p}self_attn.v_proj.weight`, [kvHeads * headSize, hidden]], [`${p}self_attn.o_proj.weight`, [hidden, heads * headSize]],
-    [`${p}mlp.gate_proj.weight`, [intermediate, hidden]], [`${p}mlp.up_proj.weight`, [intermediate, hidden]],
+    [`${p}input_layernorm.weight`, [hidden]],
+    [`${p}post_attention_layernorm.weight`, [hidden]],
+    [`${p}self_attn.q_proj.weight`, [heads * headSize, hidden]],
+    [`${p}self_attn.k_proj.weight`, [kvHeads * headSize, hidden]],
+    [`${p}self_attn.v_proj.weight`, [kvHeads * headSize, hidden]],
+    [`${p}self_attn.o_proj.weight`, [hidden, heads * headSize]],
+    [`${p}mlp.gate_proj.weight`, [intermediate, hidden]],
+    [`${p}mlp.up_proj.weight`, [intermediate, hidden]],
     [`${p}mlp.down_proj.weight`, [hidden, intermediate]]
   )
 }
@@ -47,7 +79,9 @@ for (const [name, shape] of tensors) {
 // xorshift32 and the sum of four uniforms: close to a normal, and the same on every machine
 let state = 0x2545f491
 const uniform = () => {
-  state ^= state << 13; state ^= state >>> 17; state ^= state << 5
+  state ^= state << 13
+  state ^= state >>> 17
+  state ^= state << 5
   return (state >>> 0) / 2 ** 32
 }
 const table = new Uint16Array(1 << 22)

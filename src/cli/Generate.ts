@@ -2,9 +2,9 @@ import { Console, Effect, FileSystem, Path, type PlatformError, Runtime, Schema,
 import { CliError } from "effect/cli"
 import type { RunRequest } from "../plan/Request.ts"
 import type { Request, Stop, Timings } from "../run/Generator.ts"
-import type { Message } from "../run/Tokenizer.ts"
 import type { RunError } from "../run/RunError.ts"
 import { open, type Runner } from "../run/Runner.ts"
+import type { Message } from "../run/Tokenizer.ts"
 import { encodeHeader } from "../tensor/Npy.ts"
 import { NotBuilt } from "./NotBuilt.ts"
 
@@ -30,7 +30,7 @@ const readIds = Effect.fnUntraced(function*(file: string) {
   const invalid = (error: { readonly message: string }) =>
     new InputInvalid({ path: file, expected: "a JSON array of token ids", found: error.message })
   const text = yield* Effect.mapError(fs.readFileString(file), invalid)
-  return yield* Effect.mapError(Schema.decodeUnknownEffect(Ids)(text), invalid)
+  return yield* Effect.mapError(Schema.decodeEffect(Ids)(text), invalid)
 })
 
 /** Writes `[tokens × vocabulary]` f32 as the passes give it. */
@@ -43,7 +43,8 @@ const logitsWriter = Effect.fnUntraced(function*(path: string, tokens: number, v
   return (rows: ReadonlyArray<Float32Array>) =>
     Effect.forEach(
       rows,
-      ({ buffer, byteLength, byteOffset }) => Effect.mapError(file.writeAll(new Uint8Array(buffer, byteOffset, byteLength)), failed),
+      ({ buffer, byteLength, byteOffset }) =>
+        Effect.mapError(file.writeAll(new Uint8Array(buffer, byteOffset, byteLength)), failed),
       { discard: true }
     )
 })
@@ -86,7 +87,9 @@ const answer = <E, R>(
   })
 
 const speeds = (runner: Runner, { stop, timings }: Answer): string => {
-  const why = stop === "context" ? `; stopped: the context of ${runner.config.maxNumTokens} tokens is full (--max_num_tokens)` : ""
+  const why = stop === "context"
+    ? `; stopped: the context of ${runner.config.maxNumTokens} tokens is full (--max_num_tokens)`
+    : ""
   return timings === undefined
     ? ""
     : `loaded in ${runner.loadSeconds.toFixed(2)} s; prompt ${timings.promptTokens} tokens, ` +
@@ -107,7 +110,9 @@ const converse = (runner: Runner, request: RunRequest) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal.Terminal
     yield* Console.error("Type a message; Ctrl-D ends the conversation.")
-    const turn = (messages: ReadonlyArray<Message>): Effect.Effect<void, RunError | InputInvalid | PlatformError.PlatformError> =>
+    const turn = (
+      messages: ReadonlyArray<Message>
+    ): Effect.Effect<void, RunError | InputInvalid | PlatformError.PlatformError> =>
       Effect.gen(function*() {
         yield* terminal.display("> ")
         const line = yield* Effect.option(terminal.readLine)
@@ -149,7 +154,9 @@ export const generate = (request: RunRequest) =>
     const said = yield* answer(runner, requestOf(request, ids), show, keep)
     if (request.json) {
       const timings = { loadSeconds: runner.loadSeconds, ...said.timings }
-      return yield* Console.log(JSON.stringify({ prompt_ids: ids, ids: said.ids, text: said.text, stop: said.stop, timings }))
+      return yield* Console.log(
+        JSON.stringify({ prompt_ids: ids, ids: said.ids, text: said.text, stop: said.stop, timings })
+      )
     }
     yield* terminal.display("\n")
     yield* Console.error(speeds(runner, said))

@@ -12,9 +12,6 @@ export interface ProgramChoice {
   readonly head?: string
 }
 
-/** Where a build keeps it, relative to the output folder. */
-export const precisionListPath = "sima_files/devkit/precision.json"
-
 /** `devkit/precision.json`: precision, compile, lora (and head) of every program, in the order given. */
 export const precisionList = (programs: ReadonlyArray<ProgramChoice>) => ({
   format: 1,

@@ -10,9 +10,6 @@ export interface VlmOptions {
   readonly config: Readonly<Record<string, unknown>>
 }
 
-/** Where a build keeps it, relative to the output folder. */
-export const vlmConfigPath = "sima_files/devkit/vlm_config.json"
-
 type Settings = Readonly<Record<string, unknown>>
 
 const isSettings = (value: unknown): value is Settings =>

@@ -10,7 +10,9 @@ const canonical = (value: unknown): unknown =>
     : value instanceof Uint8Array
     ? createHash("sha256").update(value).digest("hex")
     : typeof value === "object" && value !== null
-    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([key, item]) => [key, canonical(item)]))
+    ? Object.fromEntries(
+      Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([key, item]) => [key, canonical(item)])
+    )
     : value
 
 /** The sha256 (hex) of a value's JSON with sorted keys; byte arrays count by their content. */

@@ -33,9 +33,11 @@ export const identitiesOf = (
   { checkpoint }: Job,
   graphs: ReadonlyArray<Graph>
 ): ReadonlyArray<{ readonly name: string; readonly bytes: number; readonly mtimeMillis: number }> => {
-  const used = new Set(graphs.flatMap(({ initializers }) =>
-    initializers.flatMap(({ data }) => data.kind === "external" ? [fileName(data.location)] : [])
-  ))
+  const used = new Set(
+    graphs.flatMap(({ initializers }) =>
+      initializers.flatMap(({ data }) => data.kind === "external" ? [fileName(data.location)] : [])
+    )
+  )
   return checkpoint.files
     .map(({ bytes, mtimeMillis, path }) => ({ name: fileName(path), bytes, mtimeMillis }))
     .filter(({ name }) => used.has(name))

@@ -15,6 +15,8 @@ export const programName = ({ index, isGroup, part }: Program): string =>
 
 /** Every program of a decoder of `layers` layers, in the order in which a token meets them, prefill before decode. */
 export const decoderPrograms = (layers: number): ReadonlyArray<Program> =>
-  Array.from({ length: layers }, (_, index) =>
-    [true, false].flatMap((isGroup) => (["PRE", "CACHE", "POST"] as const).map((part) => ({ part, isGroup, index })))
+  Array.from(
+    { length: layers },
+    (_, index) =>
+      [true, false].flatMap((isGroup) => (["PRE", "CACHE", "POST"] as const).map((part) => ({ part, isGroup, index })))
   ).flat()

@@ -150,7 +150,11 @@ export const weightFiles = ({ model, weights }: Job): ReadonlyArray<string> =>
 const modelSteps = (job: Job): ReadonlyArray<Step> => {
   const { checkpoint, model, request, table, weights } = job
   const embedding = weights(model.facts.embedding.tensor)
-  const source = checkpoint.files.map(({ bytes, mtimeMillis, path }) => ({ name: path.split(/[\\/]/).at(-1), bytes, mtimeMillis }))
+  const source = checkpoint.files.map(({ bytes, mtimeMillis, path }) => ({
+    name: path.split(/[\\/]/).at(-1),
+    bytes,
+    mtimeMillis
+  }))
   const link = (id: string, stage: StageName, folder: string): Step => ({
     id,
     stage,
@@ -207,7 +211,9 @@ const warningsOf = (job: Job): ReadonlyArray<string> => {
     const layers = [...new Set(sharingConflicts(table).map(({ index }) => index))]
     if (layers.length > 0) {
       warnings.push(
-        `--enable_filter_sharing: group and single programs of layers ${ranges(layers)} have different precisions and cannot share their weights`
+        `--enable_filter_sharing: group and single programs of layers ${
+          ranges(layers)
+        } have different precisions and cannot share their weights`
       )
     }
   }
@@ -216,12 +222,22 @@ const warningsOf = (job: Job): ReadonlyArray<string> => {
       `--max_num_tokens ${request.maxNumTokens} is more than the ${model.facts.positions} positions that the model was made for; answers past that are unreliable`
     )
   }
-  const lora = [...new Set(table.filter(({ choice }) => choice.lora !== "LORA_DISABLED").map(({ program }) => program.index))]
+  const lora = [
+    ...new Set(table.filter(({ choice }) => choice.lora !== "LORA_DISABLED").map(({ program }) => program.index))
+  ]
   if (lora.length > 0) {
-    warnings.push(`the configuration file asks for LoRA in layers ${ranges(lora)}; adapters are not built yet, the layers are compiled without branches`)
+    warnings.push(
+      `the configuration file asks for LoRA in layers ${
+        ranges(lora)
+      }; adapters are not built yet, the layers are compiled without branches`
+    )
   }
   const int4 = table.some(({ choice }) => choice.precision === "A_BF16_W_INT4")
-  if (int4) warnings.push("the output head stays 8-bit under A_BF16_W_INT4 (4 bits there cost more quality than all layers together)")
+  if (int4) {
+    warnings.push(
+      "the output head stays 8-bit under A_BF16_W_INT4 (4 bits there cost more quality than all layers together)"
+    )
+  }
   return warnings
 }
 

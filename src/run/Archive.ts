@@ -46,7 +46,10 @@ export const openArchive = Effect.fn("Archive.open")(function*(archive: string, 
     new RunError({ path: archive, reason: new Damaged({ where, expected, found }) })
 
   const absolute = path.resolve(archive)
-  const info = yield* Effect.mapError(fs.stat(absolute), (cause) => unreadable(cause, "run the COMPILE stage, or check the output folder"))
+  const info = yield* Effect.mapError(
+    fs.stat(absolute),
+    (cause) => unreadable(cause, "run the COMPILE stage, or check the output folder")
+  )
   const time = info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0
   const home = short(absolute)
   const folder = `${home}/${short(`${info.size} ${time}`)}`
@@ -56,8 +59,15 @@ export const openArchive = Effect.fn("Archive.open")(function*(archive: string, 
     const limit = Number(info.size) * MOST_GROWTH + 64 * CHUNK
     let files = 0
     let bytes = 0
-    const source = pipeline(createReadStream(absolute, { highWaterMark: CHUNK }), createGunzip({ chunkSize: CHUNK }), () => {})
-    const chunks: Stream.Stream<Uint8Array, RunError> = Stream.fromAsyncIterable(source, (cause) => damaged("gzip", "a whole gzip file", textOf(cause)))
+    const source = pipeline(
+      createReadStream(absolute, { highWaterMark: CHUNK }),
+      createGunzip({ chunkSize: CHUNK }),
+      () => {}
+    )
+    const chunks: Stream.Stream<Uint8Array, RunError> = Stream.fromAsyncIterable(
+      source,
+      (cause) => damaged("gzip", "a whole gzip file", textOf(cause))
+    )
     yield* chunks.pipe(
       Stream.pipeThroughChannel(Tar.decode<RunError>()),
       Stream.runForEach(({ body, header }) =>
@@ -68,7 +78,11 @@ export const openArchive = Effect.fn("Archive.open")(function*(archive: string, 
             return yield* damaged("tar", "plain files without folders", `${header.type} ${JSON.stringify(header.path)}`)
           }
           if (files > MOST_FILES || bytes > limit) {
-            return yield* damaged("tar", `at most ${MOST_FILES} files and ${limit} bytes`, `${files} files, ${bytes} bytes`)
+            return yield* damaged(
+              "tar",
+              `at most ${MOST_FILES} files and ${limit} bytes`,
+              `${files} files, ${bytes} bytes`
+            )
           }
           const file = yield* fs.open(path.join(into, header.path), { flag: "wx" })
           yield* Stream.runForEach(body, (chunk) => file.writeAll(chunk))
@@ -96,19 +110,35 @@ export const openArchive = Effect.fn("Archive.open")(function*(archive: string, 
     yield* fs.makeDirectory(into)
     yield* write(into)
     // another process may have been faster, with the same files
-    yield* Effect.catch(fs.rename(into, target), (error) => Effect.flatMap(present, (there) => there ? Effect.void : Effect.fail(error)))
+    yield* Effect.catch(
+      fs.rename(into, target),
+      (error) => Effect.flatMap(present, (there) => there ? Effect.void : Effect.fail(error))
+    )
   }).pipe(
     Effect.scoped,
-    Effect.mapError((error) => error._tag === "PlatformError" ? unreadable(error, "the cache folder must be writable; LLIMA_CACHE names another") : error)
+    Effect.mapError((error) =>
+      error._tag === "PlatformError"
+        ? unreadable(error, "the cache folder must be writable; LLIMA_CACHE names another")
+        : error
+    )
   )
 
   if (!(yield* present)) yield* unpack
 
-  const text = yield* Effect.mapError(fs.readFileString(path.join(target, MANIFEST)), () => damaged(MANIFEST, "a manifest", "none"))
-  const manifest = yield* Effect.mapError(manifestOf(text), (error) => damaged(MANIFEST, "format 1 for the host", error.message))
+  const text = yield* Effect.mapError(
+    fs.readFileString(path.join(target, MANIFEST)),
+    () => damaged(MANIFEST, "a manifest", "none")
+  )
+  const manifest = yield* Effect.mapError(
+    manifestOf(text),
+    (error) => damaged(MANIFEST, "format 1 for the host", error.message)
+  )
   if (manifest.weights !== null) {
     const { bytes, file } = manifest.weights
-    const size = yield* fs.stat(path.join(target, file)).pipe(Effect.map((found) => Number(found.size)), Effect.orElseSucceed(() => 0))
+    const size = yield* fs.stat(path.join(target, file)).pipe(
+      Effect.map((found) => Number(found.size)),
+      Effect.orElseSucceed(() => 0)
+    )
     if (!namePattern.test(file) || size !== bytes) return yield* damaged(file, `${bytes} bytes`, `${size}`)
   }
   const graphs = yield* Effect.forEach(manifest.parts, ({ file, name }) =>

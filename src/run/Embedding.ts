@@ -3,7 +3,9 @@ import { openSync, readSync } from "node:fs"
 import { fromBf16 } from "../tensor/Float.ts"
 import type { Build } from "./Protocol.ts"
 
-const widths = { bf16: 2, f16: 2, f32: 4, i8: 1 } as const satisfies Readonly<Record<Build["embeddings"]["dtype"], number>>
+const widths = { bf16: 2, f16: 2, f32: 4, i8: 1 } as const satisfies Readonly<
+  Record<Build["embeddings"]["dtype"], number>
+>
 
 /** Puts the row of a token into `out [hidden]`, multiplied. */
 export type RowReader = (id: number, out: Float32Array) => void
@@ -31,8 +33,8 @@ export const rowReader = ({ embeddings, hidden }: Build): RowReader => {
     if (found !== row.length) throw new Error(`${file} has ${found} of the ${row.length} bytes of token ${id}`)
     const source = codes[dtype]
     const factor = scaleOf(id)
-    if (dtype === "bf16") for (let i = 0; i < hidden; i++) out[i] = fromBf16(codes.bf16[i] ?? 0)
+    if (dtype === "bf16") { for (let i = 0; i < hidden; i++) out[i] = fromBf16(codes.bf16[i] ?? 0) }
     else for (let i = 0; i < hidden; i++) out[i] = (source[i] ?? 0) * factor
-    if (multiplier !== 1) for (let i = 0; i < hidden; i++) out[i] = (out[i] ?? 0) * multiplier
+    if (multiplier !== 1) { for (let i = 0; i < hidden; i++) out[i] = (out[i] ?? 0) * multiplier }
   }
 }

@@ -48,13 +48,18 @@ const seconds = (from: bigint, to: bigint): number => Number(to - from) / 1e9
 const rate = (tokens: number, time: number): number => time > 0 ? tokens / time : 0
 
 /** The events of a request, one token after the other, ended by `end`. An end token is an event too. */
-export const generate = (session: Session, { eosTokenIds, maxNumTokens, path, vocabulary }: Limits, request: Request): Stream.Stream<Event, RunError> => {
+export const generate = (
+  session: Session,
+  { eosTokenIds, maxNumTokens, path, vocabulary }: Limits,
+  request: Request
+): Stream.Stream<Event, RunError> => {
   const { ids, ignoreEos = false, maxNewTokens, sampling = greedy } = request
   const choosesGreedily = sampling.temperature === 0
   const random = uniform(sampling.seed)
   const ends = new Set(ignoreEos ? [] : eosTokenIds)
   const wanted = choosesGreedily ? "token" : "logits"
-  const lastRow = (logits: ReadonlyArray<Float32Array>): Float32Array => logits.at(-1)?.slice(-vocabulary) ?? new Float32Array()
+  const lastRow = (logits: ReadonlyArray<Float32Array>): Float32Array =>
+    logits.at(-1)?.slice(-vocabulary) ?? new Float32Array()
   const choose = ({ logits, token }: Advance): number =>
     choosesGreedily && token >= 0 ? token : sample(lastRow(logits), sampling, choosesGreedily ? 0 : random())
 
@@ -100,7 +105,13 @@ export const generate = (session: Session, { eosTokenIds, maxNumTokens, path, vo
   const next = Effect.fnUntraced(function*(state: State) {
     const made = state.made + 1
     const full = ids.length + made >= maxNumTokens
-    const stop: Stop | undefined = ends.has(state.token) ? "eos" : made >= maxNewTokens ? "length" : full ? "context" : undefined
+    const stop: Stop | undefined = ends.has(state.token)
+      ? "eos"
+      : made >= maxNewTokens
+      ? "length"
+      : full
+      ? "context"
+      : undefined
     const event: Event = { kind: "token", id: state.token }
     if (stop !== undefined) {
       const events: ReadonlyArray<Event> = [event, yield* finish({ ...state, made }, stop)]
@@ -112,7 +123,9 @@ export const generate = (session: Session, { eosTokenIds, maxNumTokens, path, vo
   })
 
   return Stream.unwrap(Effect.map(begin, ({ logits, state }) => {
-    const first: Stream.Stream<Event, RunError> = request.logits === true ? Stream.make({ kind: "logits", rows: logits } as const) : Stream.empty
+    const first: Stream.Stream<Event, RunError> = request.logits === true
+      ? Stream.make({ kind: "logits", rows: logits } as const)
+      : Stream.empty
     const rest: Stream.Stream<Event, RunError> = maxNewTokens === 0
       ? Stream.fromEffect(finish(state, "length"))
       : Stream.paginate(state, next)

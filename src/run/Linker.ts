@@ -87,7 +87,12 @@ const layerPieces = (
   const width = layer?.cacheWidth ?? 0
   const [cos, sin] = ropeNames(layer?.rope ?? "")
   const hidden = index === 0 ? "hidden" : `layer_${index - 1}.hidden`
-  const piece = (name: string, graph: Graph, inputs: Record<string, string>, outputs: Record<string, string>): Piece => ({
+  const piece = (
+    name: string,
+    graph: Graph,
+    inputs: Record<string, string>,
+    outputs: Record<string, string>
+  ): Piece => ({
     prefix: `${at}.${name}.`,
     graph,
     bind: bound(graph, inputs),
@@ -178,7 +183,9 @@ export const link = (
     return Result.fail(new ProgramsMissing({ programs: missing, omitted: missing.filter((name) => omitted.has(name)) }))
   }
   const outputs: ReadonlyArray<Value> = [
-    ...config.layers.flatMap(({ cacheWidth }, i) => ["k", "v"].map((name) => f32(`${name}_${i}`, ["tokens", cacheWidth]))),
+    ...config.layers.flatMap(({ cacheWidth }, i) =>
+      ["k", "v"].map((name) => f32(`${name}_${i}`, ["tokens", cacheWidth]))
+    ),
     { name: "token", dtype: "i64", shape: ["rows"] },
     f32("logits", ["rows", config.vocabulary])
   ]

@@ -109,12 +109,20 @@ export class Passes {
       const context = position + tokens - firstSeen(position, window)
       // one token sees all of its context
       if (tokens > 1) maskRows(position, tokens, window, mask)
-      feeds[maskName(window)] = this.#f32((tokens > 1 ? mask : this.#zeros).subarray(0, tokens * context), [tokens, context])
+      feeds[maskName(window)] = this.#f32((tokens > 1 ? mask : this.#zeros).subarray(0, tokens * context), [
+        tokens,
+        context
+      ])
     }
     return feeds
   }
 
-  #cacheFeeds(feeds: Record<string, Tensor>, fetches: Record<string, Tensor | null>, position: number, tokens: number): void {
+  #cacheFeeds(
+    feeds: Record<string, Tensor>,
+    fetches: Record<string, Tensor | null>,
+    position: number,
+    tokens: number
+  ): void {
     const end = position + tokens
     this.#build.layers.forEach(({ width, window }, i) => {
       const start = firstSeen(position, window)

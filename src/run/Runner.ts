@@ -63,16 +63,26 @@ export const open = Effect.fn("Runner.open")(function*(
     )
     const config = yield* Effect.mapError(
       configOf(text),
-      (error) => new RunError({ path: file, reason: new Damaged({ where: "JSON", expected: "format 1", found: error.message }) })
+      (error) =>
+        new RunError({ path: file, reason: new Damaged({ where: "JSON", expected: "format 1", found: error.message }) })
     )
     const folder = cache === undefined
-      ? yield* Effect.mapError(cacheFolder, (error) =>
-        new RunError({ path: "LLIMA_CACHE", reason: new Unreadable({ detail: error.message, advice: "give it the path of a folder" }) }))
+      ? yield* Effect.mapError(
+        cacheFolder,
+        (error) =>
+          new RunError({
+            path: "LLIMA_CACHE",
+            reason: new Unreadable({ detail: error.message, advice: "give it the path of a folder" })
+          })
+      )
       : path.resolve(cache)
     yield* Effect.mapError(
       fs.makeDirectory(folder, { recursive: true }),
       (error) =>
-        new RunError({ path: folder, reason: new Unreadable({ detail: error.message, advice: "set LLIMA_CACHE to a folder that may be written" }) })
+        new RunError({
+          path: folder,
+          reason: new Unreadable({ detail: error.message, advice: "set LLIMA_CACHE to a folder that may be written" })
+        })
     )
     const archives = yield* Effect.forEach(
       config.layers,
@@ -82,7 +92,15 @@ export const open = Effect.fn("Runner.open")(function*(
     const graphs = new Map(archives.flatMap((archive) => [...archive.graphs]))
     const devkit = path.dirname(file)
     const [session, tokenizer] = yield* Effect.all([
-      openSession({ path: path.resolve(out), config, devkit, folder, threads, exact, graphOf: (program) => graphs.get(program) }),
+      openSession({
+        path: path.resolve(out),
+        config,
+        devkit,
+        folder,
+        threads,
+        exact,
+        graphOf: (program) => graphs.get(program)
+      }),
       openTokenizer(devkit)
     ], { concurrency: 2 })
     return { config, session, tokenizer }

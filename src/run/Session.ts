@@ -115,20 +115,26 @@ const buildOf = (config: RuntimeConfig, embeddings: EmbeddingTable): Build => ({
 // See `FAST_ACCURACY` of the lowering.
 const EXACT_ACCURACY = 1
 
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, i) => byte === b[i])
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, i) => byte === b[i])
 
 /** Programs of both phases; the single one is left out where it is the group's. */
 const programsOf = ({ config, exact, folder, graphOf, threads }: SessionOptions, aliased: boolean) =>
   Result.gen(function*() {
     const model = (phase: Phase) =>
-      Result.map(link(config, { phase, graphOf, aliased }), (graph) => encode(exact ? withAccuracy(graph, EXACT_ACCURACY) : graph))
+      Result.map(
+        link(config, { phase, graphOf, aliased }),
+        (graph) => encode(exact ? withAccuracy(graph, EXACT_ACCURACY) : graph)
+      )
     const group = yield* model("group")
     const single = yield* model("single")
     return { folder, group, single: sameBytes(group, single) ? undefined : single, aliased, threads }
   })
 
 /** Opens a build: links its programs, starts the thread, and checks that new rows are where attention reads them. */
-export const openSession = (options: SessionOptions): Effect.Effect<Session, RunError, FileSystem.FileSystem | Scope.Scope> =>
+export const openSession = (
+  options: SessionOptions
+): Effect.Effect<Session, RunError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function*() {
     const { config, path } = options
     const build = buildOf(config, yield* tableOf(options))
@@ -188,7 +194,13 @@ export const openSession = (options: SessionOptions): Effect.Effect<Session, Run
       while (position < ids.length) {
         const pass = ids.slice(position, position + build.groupSize)
         const last = position + pass.length === ids.length
-        const got = yield* step({ ids: pass, position, wanted: last || wanted === "all" ? wanted : "nothing", long, phase: "group" })
+        const got = yield* step({
+          ids: pass,
+          position,
+          wanted: last || wanted === "all" ? wanted : "nothing",
+          long,
+          phase: "group"
+        })
         position += pass.length
         history = ids.slice(0, position)
         token = got.token

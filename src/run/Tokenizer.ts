@@ -82,13 +82,23 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
   const path = yield* Path.Path
   const file = (name: string) => path.join(folder, name)
   const read = (name: string) =>
-    fs.readFileString(file(name)).pipe(Effect.mapError((error) =>
-      new RunError({ path: file(name), reason: new Unreadable({ detail: error.message, advice: "run the DEVKIT stage again" }) })
-    ))
+    fs.readFileString(file(name)).pipe(
+      Effect.mapError((error) =>
+        new RunError({
+          path: file(name),
+          reason: new Unreadable({ detail: error.message, advice: "run the DEVKIT stage again" })
+        })
+      )
+    )
   const parsed = <A>(name: string, schema: Schema.Codec<A, unknown>, text: string) =>
-    Schema.decodeEffect(Schema.fromJsonString(schema))(text).pipe(Effect.mapError((error) =>
-      new RunError({ path: file(name), reason: new Damaged({ where: "JSON", expected: "an object", found: error.message }) })
-    ))
+    Schema.decodeEffect(Schema.fromJsonString(schema))(text).pipe(
+      Effect.mapError((error) =>
+        new RunError({
+          path: file(name),
+          reason: new Damaged({ where: "JSON", expected: "an object", found: error.message })
+        })
+      )
+    )
   const present = (name: string) => Effect.orElseSucceed(fs.exists(file(name)), () => false)
 
   const model = yield* parsed("tokenizer.json", JsonObject, yield* read("tokenizer.json"))
@@ -99,13 +109,20 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
 
   const library = yield* Effect.tryPromise({
     try: async () => {
-      const [{ Tokenizer }, { Template }] = await Promise.all([import("@huggingface/tokenizers"), import("@huggingface/jinja")])
+      const [{ Tokenizer }, { Template }] = await Promise.all([
+        import("@huggingface/tokenizers"),
+        import("@huggingface/jinja")
+      ])
       return { tokenizer: new Tokenizer(model, raw), Template }
     },
     catch: (cause) =>
       new RunError({
         path: file("tokenizer.json"),
-        reason: new Damaged({ where: "tokenizer", expected: "a kind that @huggingface/tokenizers reads", found: textOf(cause) })
+        reason: new Damaged({
+          where: "tokenizer",
+          expected: "a kind that @huggingface/tokenizers reads",
+          found: textOf(cause)
+        })
       })
   })
   const { Template, tokenizer } = library
@@ -128,10 +145,15 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
     Effect.try({
       try: () => tokenizer.encode(text, { add_special_tokens: special }).ids,
       catch: (cause) =>
-        new RunError({ path: file("tokenizer.json"), reason: new PromptInvalid({ expected: "text that can be tokenized", found: textOf(cause) }) })
+        new RunError({
+          path: file("tokenizer.json"),
+          reason: new PromptInvalid({ expected: "text that can be tokenized", found: textOf(cause) })
+        })
     })
   const decode = (ids: ReadonlyArray<number>): string =>
-    ids.length === 0 ? "" : tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })
+    ids.length === 0
+      ? ""
+      : tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })
   const render = (messages: ReadonlyArray<Message>, addGenerationPrompt: boolean) =>
     Effect.try({
       try: () => {

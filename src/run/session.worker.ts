@@ -38,7 +38,12 @@ const open = async (build: Build, programs: Programs): Promise<Answer> => {
   const ort = await loadOrt().catch(textOf)
   if (typeof ort === "string") return { kind: "missing", detail: ort }
   const make = (model: Uint8Array) =>
-    createSession(ort, model, { folder: programs.folder, threads: programs.threads, accuracy: 4, polite: programs.single !== undefined })
+    createSession(ort, model, {
+      folder: programs.folder,
+      threads: programs.threads,
+      accuracy: 4,
+      polite: programs.single !== undefined
+    })
   const group = await make(programs.group).catch(textOf)
   if (typeof group === "string") return { kind: "refused", detail: group }
   const single = programs.single === undefined ? group : await make(programs.single).catch(textOf)

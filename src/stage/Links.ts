@@ -6,11 +6,14 @@ import { Workspace } from "./Workspace.ts"
 /** Puts the checkpoint's weight files into `<folder>/weights` without copying them where the disk allows. */
 export const linkWeights = Effect.fn("Links.linkWeights")(function*(job: Job, folder: string) {
   const workspace = yield* Workspace
-  const outputs = yield* Effect.forEach(weightFiles(job), (file) =>
-    Effect.map(workspace.linkSource(file, `${folder}/weights`), ({ bytes, path }) => ({
-      path,
-      // The checkpoint's own bytes are not hashed here: gigabytes for nothing. A link whose time changed is made again.
-      sha256: `source-${bytes}`
-    })))
+  const outputs = yield* Effect.forEach(
+    weightFiles(job),
+    (file) =>
+      Effect.map(workspace.linkSource(file, `${folder}/weights`), ({ bytes, path }) => ({
+        path,
+        // The checkpoint's own bytes are not hashed here: gigabytes for nothing. A link whose time changed is made again.
+        sha256: `source-${bytes}`
+      }))
+  )
   return { outputs }
 })

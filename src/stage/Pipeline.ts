@@ -16,7 +16,9 @@ export class StepsFailed extends Schema.TaggedError<StepsFailed>()("StepsFailed"
   override readonly [Runtime.errorExitCode] = this.failures[0]?.exitCode ?? 1
   override get message() {
     const lines = this.failures.map(({ message, step }) => `${step}: ${message}`)
-    const rest = this.skipped > 0 ? [`${this.skipped} steps were not begun; finished ones are kept, --resume goes on from here`] : []
+    const rest = this.skipped > 0
+      ? [`${this.skipped} steps were not begun; finished ones are kept, --resume goes on from here`]
+      : []
     return [...lines, ...rest].join("\n")
   }
   override get [CliError.userMessage]() {

@@ -12,7 +12,10 @@ import { NotSupported } from "./StageError.ts"
 /** What a request asks that no code here does yet, with what to do instead. */
 const refusal = (request: CompileRequest): NotSupported | undefined =>
   request.loras.length > 0
-    ? new NotSupported({ what: "--lora_name", advice: "adapters are not compiled yet; compile the base model without it" })
+    ? new NotSupported({
+      what: "--lora_name",
+      advice: "adapters are not compiled yet; compile the base model without it"
+    })
     : request.imageHeight !== undefined || request.imageWidth !== undefined
     ? new NotSupported({
       what: "--input_height and --input_width",
@@ -23,7 +26,8 @@ const refusal = (request: CompileRequest): NotSupported | undefined =>
     : request.stages.length === 1 && request.stages[0] === "model_sdk"
     ? new NotSupported({
       what: "--model_sdk",
-      advice: "a Hugging Face folder goes through --onnx and --quantize; only GGUF and pre-quantised sources have a direct stage"
+      advice:
+        "a Hugging Face folder goes through --onnx and --quantize; only GGUF and pre-quantised sources have a direct stage"
     })
     : undefined
 
@@ -46,7 +50,11 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
   const { unused, weights } = yield* Effect.fromResult(expect(checkpoint, model.tensors, family.dtypes))
   const table = yield* evaluate(request, model.facts.layers.length, decoderPrograms(model.facts.layers.length))
   const leftover = unused.length > 0
-    ? [`${unused.length} tensors of the checkpoint are not used by ${family.name}: ${unused.slice(0, 3).join(", ")}${unused.length > 3 ? ", …" : ""}`]
+    ? [
+      `${unused.length} tensors of the checkpoint are not used by ${family.name}: ${unused.slice(0, 3).join(", ")}${
+        unused.length > 3 ? ", …" : ""
+      }`
+    ]
     : []
   const job: Job = {
     request,

@@ -17,6 +17,8 @@ export class InputMissing extends Schema.TaggedError<InputMissing>()("InputMissi
   }
 }
 
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+
 /** The plan asks for more than the machine or the user's limit has. */
 export class OutOfBudget extends Schema.TaggedError<OutOfBudget>()("OutOfBudget", {
   what: Schema.Literals(["disk", "memory"]),
@@ -27,7 +29,6 @@ export class OutOfBudget extends Schema.TaggedError<OutOfBudget>()("OutOfBudget"
 }) {
   override readonly [Runtime.errorExitCode] = 7
   override get message() {
-    const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
     return `not enough ${this.what}: ${this.where} needs ${mib(this.needed)} and has ${mib(this.found)}; ${this.advice}`
   }
   override get [CliError.userMessage]() {

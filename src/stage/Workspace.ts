@@ -157,7 +157,11 @@ export class Workspace extends Context.Service<Workspace, {
               typeof content === "string" ? fs.writeFileString(temporary, content) : fs.writeFile(temporary, content),
               temporary
             ))
-        const allocate = <A, E, R>(target: string, bytes: number, fill: (temporary: string) => Effect.Effect<A, E, R>) =>
+        const allocate = <A, E, R>(
+          target: string,
+          bytes: number,
+          fill: (temporary: string) => Effect.Effect<A, E, R>
+        ) =>
           publish(
             target,
             (temporary) =>
@@ -193,8 +197,7 @@ export class Workspace extends Context.Service<Workspace, {
             Effect.map(decodeStamp),
             Effect.orElseSucceed(() => Option.none<Stamp>())
           )
-        const writeStamp = (step: string, content: Stamp) =>
-          write(stampPath(step), `${JSON.stringify(content)}\n`)
+        const writeStamp = (step: string, content: Stamp) => write(stampPath(step), `${JSON.stringify(content)}\n`)
         const hash = (file: string) => mapped(Effect.provideContext(sha256Of(file), services), file)
         const look = (file: string) =>
           Effect.map(fs.stat(file), ({ mtime, size }) => ({
@@ -244,7 +247,19 @@ export class Workspace extends Context.Service<Workspace, {
           return [...files, ...old].sort()
         })
 
-        return Workspace.of({ root, at, publish, write, allocate, linkSource, fresh, stamp, record, sweep, freeBytes: free })
+        return Workspace.of({
+          root,
+          at,
+          publish,
+          write,
+          allocate,
+          linkSource,
+          fresh,
+          stamp,
+          record,
+          sweep,
+          freeBytes: free
+        })
       })
     )
 }

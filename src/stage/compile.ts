@@ -24,13 +24,19 @@ const run = Effect.fn("compile.run")(function*({ id, layer }: Step, { job }: Pla
   const mpk = yield* Mpk
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const parts = yield* Effect.forEach(compiledOf(job, layer), Effect.fnUntraced(function*({ program }) {
-    const file = yield* workspace.at(paths.quantizedGraph(program))
-    const missing = () => new InputMissing({ step: id, input: file, stage: "QUANTIZE", flag: "--quantize" })
-    const bytes = yield* Effect.mapError(fs.readFile(file), missing)
-    const graph = yield* Effect.mapError(Effect.fromResult(decode(bytes)), missing)
-    return yield* Effect.retry(target.compile({ name: programName(program), graph, folder: path.dirname(file) }), retrySame)
-  }))
+  const parts = yield* Effect.forEach(
+    compiledOf(job, layer),
+    Effect.fnUntraced(function*({ program }) {
+      const file = yield* workspace.at(paths.quantizedGraph(program))
+      const missing = () => new InputMissing({ step: id, input: file, stage: "QUANTIZE", flag: "--quantize" })
+      const bytes = yield* Effect.mapError(fs.readFile(file), missing)
+      const graph = yield* Effect.mapError(Effect.fromResult(decode(bytes)), missing)
+      return yield* Effect.retry(
+        target.compile({ name: programName(program), graph, folder: path.dirname(file) }),
+        retrySame
+      )
+    })
+  )
   const entries = yield* target.link(`layer_${layer}`, parts)
   const archive = paths.archive(layer)
   const { sha256 } = yield* workspace.publish(archive, (temporary) => mpk.write(temporary, entries, job.request.pack))

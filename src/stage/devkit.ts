@@ -34,14 +34,16 @@ const choicesOf = ({ model, table }: Job): ReadonlyArray<ProgramChoice> =>
     }
   })
 
+const at = (name: string) => `${folders.devkit}/${name}`
+
 const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const { checkpoint, model, request, weights } = job
-  const at = (name: string) => `${folders.devkit}/${name}`
-  const write = (name: string, content: string | Uint8Array) =>
-    Effect.as(workspace.write(at(name), content), at(name))
-  const tokens = yield* Effect.fromResult(endTokens(checkpoint.generationConfig, checkpoint.config, model.facts.vocabulary))
+  const write = (name: string, content: string | Uint8Array) => Effect.as(workspace.write(at(name), content), at(name))
+  const tokens = yield* Effect.fromResult(
+    endTokens(checkpoint.generationConfig, checkpoint.config, model.facts.vocabulary)
+  )
   const tokenizer = yield* readTokenizer(checkpoint.path, model.facts.vocabulary)
   const embedding = weights(model.facts.embedding.tensor)
   const guarded = <E, R>(facts: Effect.Effect<Parameters<typeof guard>[1], E, R>) =>
@@ -56,21 +58,27 @@ const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
   })
   const programs = choicesOf(job)
   const texts: ReadonlyArray<readonly [string, string | Uint8Array]> = [
-    ["runtime.json", encodeRuntimeConfig(runtimeConfig(model.facts, {
-      maxNumTokens: request.maxNumTokens,
-      groupSize: request.languageGroupSize,
-      futureTokenMaskSize: request.futureTokenMaskSize,
-      returnLogits: request.returnLogits,
-      programs,
-      embeddings,
-      tokens
-    }))],
+    [
+      "runtime.json",
+      encodeRuntimeConfig(runtimeConfig(model.facts, {
+        maxNumTokens: request.maxNumTokens,
+        groupSize: request.languageGroupSize,
+        futureTokenMaskSize: request.futureTokenMaskSize,
+        returnLogits: request.returnLogits,
+        programs,
+        embeddings,
+        tokens
+      }))
+    ],
     ["precision.json", json(precisionList(programs))],
-    ["vlm_config.json", json(vlmConfig(model.facts, {
-      modelName: checkpoint.name,
-      maxNumTokens: request.maxNumTokens,
-      config: checkpoint.config
-    }))],
+    [
+      "vlm_config.json",
+      json(vlmConfig(model.facts, {
+        modelName: checkpoint.name,
+        maxNumTokens: request.maxNumTokens,
+        config: checkpoint.config
+      }))
+    ],
     ...Object.entries(pythonFiles),
     ...tokenizer.map(({ bytes, name }) => [name, bytes] as const)
   ]

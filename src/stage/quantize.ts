@@ -1,11 +1,11 @@
 import { Effect, FileSystem } from "effect"
-import type { Graph } from "../onnx/Graph.ts"
 import { check } from "../onnx/Check.ts"
+import type { Graph } from "../onnx/Graph.ts"
 import { decode, encode } from "../onnx/OnnxFile.ts"
 import { type Blob, blobFor, blobsOf } from "../plan/Blobs.ts"
 import type { Job } from "../plan/Job.ts"
-import { type Chosen, compiledOf, paths, type Plan, type Step } from "../plan/Plan.ts"
 import { programName } from "../plan/Parts.ts"
+import { type Chosen, compiledOf, paths, type Plan, type Step } from "../plan/Plan.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import { quantizeGraph } from "../quantize/Quantizer.ts"
 import { guard } from "../quantize/WeightFacts.ts"
@@ -41,7 +41,10 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob
           Effect.tap(() => Effect.logInfo(`${name}, [${source.shape.join(" × ")}], ${source.dtype} → int${bits}`))
         )
       }, { concurrency: "unbounded" })
-      yield* Effect.forEach(blob.layout.zeros, ({ byte, length, offset }) => kernels.fill({ byte, length, to: { file, offset } }))
+      yield* Effect.forEach(
+        blob.layout.zeros,
+        ({ byte, length, offset }) => kernels.fill({ byte, length, to: { file, offset } })
+      )
     })
   )
   return { path }
@@ -59,13 +62,24 @@ const run = Effect.fn("quantize.run")(function*({ id, layer }: Step, { job }: Pl
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const blobs = blobsOf(job, layer)
-  const rewritten = yield* Effect.forEach(compiledOf(job, layer), ({ program }: Chosen) =>
-    Effect.map(readGraph(id, paths.onnxGraph(program)), (graph) => {
-      const blob = blobFor(blobs, program)
-      return { program, graph: blob === undefined ? graph : quantizeGraph(graph, { location: `weights/${blob.name}`, layout: blob.layout }) }
-    }))
-  yield* Effect.forEach(keptWeights(job, rewritten.map(({ graph }) => graph)), (tensor) =>
-    Effect.flatMap(kernels.scan(tensor), (facts) => Effect.fromResult(guard(tensor, facts))), { concurrency: "unbounded" })
+  const rewritten = yield* Effect.forEach(
+    compiledOf(job, layer),
+    ({ program }: Chosen) =>
+      Effect.map(readGraph(id, paths.onnxGraph(program)), (graph) => {
+        const blob = blobFor(blobs, program)
+        return {
+          program,
+          graph: blob === undefined
+            ? graph
+            : quantizeGraph(graph, { location: `weights/${blob.name}`, layout: blob.layout })
+        }
+      })
+  )
+  yield* Effect.forEach(
+    keptWeights(job, rewritten.map(({ graph }) => graph)),
+    (tensor) => Effect.flatMap(kernels.scan(tensor), (facts) => Effect.fromResult(guard(tensor, facts))),
+    { concurrency: "unbounded" }
+  )
   const written = yield* Effect.forEach(blobs, (blob) => writeBlob(job, blob), { concurrency: "unbounded" })
   const graphs = yield* Effect.forEach(rewritten, ({ graph, program }) => {
     const [problem] = check(graph)

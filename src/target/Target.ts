@@ -1,6 +1,6 @@
 import { Context, type Effect, Schema } from "effect"
-import { CliError } from "effect/cli"
 import { Runtime } from "effect"
+import { CliError } from "effect/cli"
 import type { Graph } from "../onnx/Graph.ts"
 import type { Entry } from "../pack/Entry.ts"
 

@@ -16,7 +16,9 @@ const compiled = (name: string, graph: Graph): Effect.Effect<Graph, TargetError>
   const [problem] = check(lowered, { matMulNBits: true })
   return problem === undefined
     ? Effect.succeed(lowered)
-    : Effect.fail(failed(name, `the graph is broken at ${problem.at}: expected ${problem.expected}, found ${problem.found}`))
+    : Effect.fail(
+      failed(name, `the graph is broken at ${problem.at}: expected ${problem.expected}, found ${problem.found}`)
+    )
 }
 
 /** The runs one after the other, zeros between them. */
@@ -34,7 +36,9 @@ const bytesEntry = (name: string, bytes: Uint8Array): Entry => ({ name, content:
 
 /** Parts and the graph that each is; fails for one that another target has compiled. */
 const graphOf = (part: CompiledPart) =>
-  part.kind === "graph" ? Effect.succeed(part) : Effect.fail(failed(part.name, `is a .${part.extension} file of another target`))
+  part.kind === "graph"
+    ? Effect.succeed(part)
+    : Effect.fail(failed(part.name, `is a .${part.extension} file of another target`))
 
 /** Files of a layer's archive: a graph per part, the weights of all of them once, and the manifest. */
 const entriesOf = Effect.fn("Target.link")(function*(layer: string, parts: ReadonlyArray<CompiledPart>) {

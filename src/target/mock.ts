@@ -52,7 +52,12 @@ export const mock = (behaviour: (part: string) => MockBehaviour, record: MockRec
         if (failure?.kind === "permanent" || (failure?.kind === "transient" && attempt <= failure.times)) {
           yield* note(name, "failed", at)
           const retry = failure.kind === "transient" ? "same" : "never"
-          return yield* new TargetError({ target: "mock", part: name, detail: `scripted ${failure.kind} failure`, retry })
+          return yield* new TargetError({
+            target: "mock",
+            part: name,
+            detail: `scripted ${failure.kind} failure`,
+            retry
+          })
         }
         yield* note(name, "succeeded", at)
         const part: CompiledPart = { kind: "binary", name, extension: "bin", bytes: contents(name, bytes) }

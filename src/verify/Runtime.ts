@@ -48,7 +48,8 @@ export const reasonOf = (answer: { readonly kind: string; readonly detail: strin
 
 type Of<Kind extends Answer["kind"]> = Extract<Answer, { readonly kind: Kind }>
 
-const isOf = <Kind extends Answer["kind"]>(kind: Kind, answer: Answer | Lost): answer is Of<Kind> => answer.kind === kind
+const isOf = <Kind extends Answer["kind"]>(kind: Kind, answer: Answer | Lost): answer is Of<Kind> =>
+  answer.kind === kind
 
 /** Asks and takes the one kind of answer that is none of the failures. */
 const expect = <Kind extends Answer["kind"]>(

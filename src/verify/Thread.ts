@@ -14,10 +14,14 @@ export interface Numbered<A> {
 }
 
 /** A worker thread that answers questions one by one, in their order. */
-export type Ask<Question, Answer> = (question: Question, transfer?: ReadonlyArray<Transferable>) => Effect.Effect<Answer | Lost>
+export type Ask<Question, Answer> = (
+  question: Question,
+  transfer?: ReadonlyArray<Transferable>
+) => Effect.Effect<Answer | Lost>
 
 /** The worker module `name` beside the module at `base`: TypeScript in the sources, JavaScript in a bundle. */
-export const workerUrl = (name: string, base: string): URL => new URL(`./${name}.${base.endsWith(".ts") ? "ts" : "js"}`, base)
+export const workerUrl = (name: string, base: string): URL =>
+  new URL(`./${name}.${base.endsWith(".ts") ? "ts" : "js"}`, base)
 
 /**
  * A thread running `entry`, started by the first question and ended with the scope. Plain messages: a call costs 0.05 ms, a quarter

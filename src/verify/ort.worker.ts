@@ -1,8 +1,8 @@
 // The thread of `Runtime`: sessions of onnxruntime, one question a message, one answer each. Promises, as the library has them.
-import type { InferenceSession, Tensor } from "onnxruntime-node"
 import { parentPort, type Transferable } from "node:worker_threads"
+import type { InferenceSession, Tensor } from "onnxruntime-node"
 import type { Answer, Question, Values } from "./Messages.ts"
-import { createSession, loadOrt, type Numbers, type PortDType, ortTypes, textOf } from "./Ort.ts"
+import { createSession, loadOrt, type Numbers, ortTypes, type PortDType, textOf } from "./Ort.ts"
 import type { Numbered } from "./Thread.ts"
 
 const sessions = new Map<number, InferenceSession>()
@@ -57,7 +57,9 @@ const answer = (question: Question): Promise<Answer> =>
 /** Buffers that leave with the answer: they are the results' own. */
 const buffersOf = (given: Answer): ReadonlyArray<Transferable> =>
   given.kind === "ran"
-    ? [...new Set(Object.values(given.values).map(({ data }) => data.buffer))].filter((buffer) => buffer instanceof ArrayBuffer)
+    ? [...new Set(Object.values(given.values).map(({ data }) => data.buffer))].filter((buffer) =>
+      buffer instanceof ArrayBuffer
+    )
     : []
 
 parentPort?.on("message", ({ body, id }: Numbered<Question>) => {

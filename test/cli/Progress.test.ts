@@ -126,7 +126,14 @@ const fakeTerminal = () => {
       else lines[lines.length - 1] += piece
     }
   }
-  const layer = Layer.succeed(Screen, { live: true, columns: () => 100, rows: () => 24, write, stopping: () => false, peakMemory: () => undefined })
+  const layer = Layer.succeed(Screen, {
+    live: true,
+    columns: () => 100,
+    rows: () => 24,
+    write,
+    stopping: () => false,
+    peakMemory: () => undefined
+  })
   return { layer, lines, cursor: () => cursor, write }
 }
 

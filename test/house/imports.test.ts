@@ -39,7 +39,9 @@ describe("imports", () => {
   const sources = files(src)
 
   it("knows every folder", () => {
-    const folders = new Set(sources.map((path) => relative(src, path).split("/")).filter((p) => p.length > 1).map((p) => p[0]))
+    const folders = new Set(
+      sources.map((path) => relative(src, path).split("/")).filter((p) => p.length > 1).map((p) => p[0])
+    )
     assert.deepStrictEqual([...folders].filter((folder) => table[folder ?? ""] === undefined), [])
   })
 
@@ -65,7 +67,9 @@ describe("imports", () => {
 
   it("end in .ts when relative", () => {
     const wrong = sources.flatMap((path) =>
-      imports(path).filter((name) => name.startsWith(".") && !name.endsWith(".ts")).map((name) => `${relative(src, path)}: ${name}`)
+      imports(path).filter((name) => name.startsWith(".") && !name.endsWith(".ts")).map((name) =>
+        `${relative(src, path)}: ${name}`
+      )
     )
     assert.deepStrictEqual(wrong, [])
   })

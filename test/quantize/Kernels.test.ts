@@ -35,6 +35,8 @@ const stored = (
   return { name: "down_proj.weight", dtype, shape, range: { file, offset: 134, length: bytes.length } }
 }
 
+const bytesOf = (byte: number, length: number, file: string, offset: number) => ({ byte, length, to: { file, offset } })
+
 // 40 MB of f32: three pieces, 40 chunks, and rows that need padding
 const rows = 12_500, columns = 805, blocks = 26
 const large = randomMatrix("f32", rows * columns, 3)
@@ -97,7 +99,7 @@ layer(Kernels.layer(2), { excludeTestServices: true })("Kernels", (it) => {
       const file = sized(join(path, "copy.bin"), 100 + bytes.length)
       assert.deepStrictEqual(yield* kernels.copy({ from: tensor.range, to: { file, offset: 100 }, tensor }), scanned)
       assert.isTrue(readFileSync(file).subarray(100).equals(bytes))
-      yield* kernels.fill({ to: { file, offset: 7 }, length: 3_000_000, byte: 0x88 })
+      yield* kernels.fill(bytesOf(0x88, 3_000_000, file, 7))
       const filled = readFileSync(file).subarray(0, 3_000_008)
       assert.deepStrictEqual([filled.indexOf(0x88), filled.lastIndexOf(0x88)], [7, 3_000_006])
       assert.deepStrictEqual(
@@ -171,7 +173,7 @@ layer(Kernels.layer(2), { excludeTestServices: true })("Kernels", (it) => {
   it.effect.skipIf(process.platform !== "linux")("tells a full disk from other failures", () =>
     Effect.gen(function*() {
       const kernels = yield* Kernels
-      const error = yield* Effect.flip(kernels.fill({ to: { file: "/dev/full", offset: 0 }, length: 10, byte: 1 }))
+      const error = yield* Effect.flip(kernels.fill(bytesOf(1, 10, "/dev/full", 0)))
       assert.deepInclude(error.reason, { _tag: "DiskFull", bytes: 10, offset: 0 })
       assert.strictEqual(error["~effect/Runtime/errorExitCode"], 7)
     }))
@@ -181,8 +183,7 @@ layer(Kernels.layer(2), { excludeTestServices: true })("Kernels", (it) => {
       const kernels = yield* Kernels
       const path = yield* folder
       const file = sized(join(path, "zeros.bin"), 1)
-      const { fill: writeByte } = kernels
-      const put = (byte: number) => writeByte({ to: { file, offset: 0 }, length: 1, byte })
+      const put = (byte: number) => kernels.fill(bytesOf(byte, 1, file, 0))
       // terabytes: it ends only because it is interrupted
       const fiber = yield* Effect.forkChild(
         kernels.copy({ from: { file: "/dev/zero", offset: 0, length: 2 ** 40 }, to: { file: "/dev/null", offset: 0 } })
@@ -194,8 +195,10 @@ layer(Kernels.layer(2), { excludeTestServices: true })("Kernels", (it) => {
     }))
 })
 
+/** A thread that runs this. */
+const entry = (code: string) => new URL(`data:text/javascript,${encodeURIComponent(code)}`)
+
 describe("makePool", () => {
-  const entry = (code: string) => new URL(`data:text/javascript,${encodeURIComponent(code)}`)
   const task = { kind: "fill", byte: 0, length: 0, destination: { file: "", offset: 0 } } as const
 
   it.live("says that a thread was lost, and starts another", () =>

@@ -95,7 +95,7 @@ describe("quantizable", () => {
     const ids = builder.input("ids", "i64", ["tokens"])
     const rows = builder.gather(builder.weight(tensorOf("q.weight")), ids)
     builder.output("hidden", builder.f32(rows))
-    const inline = builder.constant("inline", "f32", [2, 96], new Array<number>(192).fill(1))
+    const inline = builder.constant("inline", "f32", [2, 96], Array.from({ length: 192 }, () => 1))
     const x = builder.input("x", "f32", ["tokens", 96])
     builder.output("y", builder.op("Gemm", [x, inline], { transB: { kind: "int", value: 1 } }))
     const graph = builder.build()
@@ -113,9 +113,8 @@ describe.each(schemes)("quantizeGraph, $name", (scheme) => {
     assert.deepStrictEqual(check(quantized), [])
     assert.deepStrictEqual(quantizable(quantized), [])
     assert.deepStrictEqual([quantized.inputs, quantized.outputs], [graph.inputs, graph.outputs])
-    const counts = (found: Graph) => found.nodes.map(({ op }) => op).sort().join(" ")
     assert.strictEqual(
-      counts(quantized),
+      quantized.nodes.map(({ op }) => op).sort().join(" "),
       "Cast Cast Cast Cast DequantizeLinear DequantizeLinear DequantizeLinear DequantizeLinear Gemm Gemm Gemm Gemm Slice Slice"
     )
     const external = quantized.initializers.flatMap(({ data }) => data.kind === "external" ? [data] : [])

@@ -41,8 +41,18 @@ const sample = ({ bias, bits, columns }: Case) => {
   const biases = Float32Array.from({ length: rows.reduce((a, b) => a + b, 0) }, () => next() - 0.5)
   let offset = 0
   const products = rows.map((count, i) => {
-    const weight = { name: `w${i}`, dtype: "f32", shape: [count, columns], range: { file: "model", offset: 0, length: 4 * count * columns } } as const
-    const vector = { name: `b${i}`, dtype: "f32", shape: [count], range: { file: "bias.bin", offset: 4 * offset, length: 4 * count } } as const
+    const weight = {
+      name: `w${i}`,
+      dtype: "f32",
+      shape: [count, columns],
+      range: { file: "model", offset: 0, length: 4 * count * columns }
+    } as const
+    const vector = {
+      name: `b${i}`,
+      dtype: "f32",
+      shape: [count],
+      range: { file: "bias.bin", offset: 4 * offset, length: 4 * count }
+    } as const
     offset += count
     return builder.linear(x, weight, bias ? vector : undefined)
   })
@@ -59,7 +69,12 @@ const sample = ({ bias, bits, columns }: Case) => {
 
 const cases: ReadonlyArray<Case> = ([4, 8] as const).flatMap((bits) =>
   [64, 40].flatMap((columns) =>
-    [false, true].map((bias) => ({ name: `${bits} bits, ${columns} columns${bias ? ", biases" : ""}`, columns, bits, bias }))
+    [false, true].map((bias) => ({
+      name: `${bits} bits, ${columns} columns${bias ? ", biases" : ""}`,
+      columns,
+      bits,
+      bias
+    }))
   )
 )
 
@@ -144,65 +159,75 @@ layer(Layer.mergeAll(Runtime.layer, NodeServices.layer), { excludeTestServices: 
     }))
 })
 
-layer(Layer.mergeAll(hostLayer, Runtime.layer, NodeServices.layer), { excludeTestServices: true })("hostLayer", (it) => {
-  it.effect("puts every weight once into the archive, and the graphs read it there", () =>
-    Effect.gen(function*() {
-      const fs = yield* FileSystem.FileSystem
-      const target = yield* Target
-      const test = { name: "", columns: 64, bits: 4, bias: true } as const
-      const made = sample(test)
-      const folder = yield* write(made)
-      const parts = yield* Effect.forEach(["group_pre_0", "single_pre_0"], (name) =>
-        target.compile({ name, graph: made.graph, folder }))
-      const entries = yield* target.link("layer_0", parts)
-      assert.deepStrictEqual(entries.map(({ name }) => name), [
-        "manifest.json",
-        "group_pre_0.onnx",
-        "single_pre_0.onnx",
-        "weights.bin"
-      ])
-      const out = yield* fs.makeTempDirectoryScoped()
-      for (const { content, name } of entries) {
-        const chunks: Array<Uint8Array> = content.kind === "bytes" ? [content.bytes] : []
-        if (content.kind === "ranges") {
-          for (const range of content.ranges) {
-            if ("zeros" in range) chunks.push(new Uint8Array(range.zeros))
-            else {
-              const file = yield* fs.readFile(range.file)
-              chunks.push(file.subarray(range.offset, range.offset + range.length))
+layer(Layer.mergeAll(hostLayer, Runtime.layer, NodeServices.layer), { excludeTestServices: true })(
+  "hostLayer",
+  (it) => {
+    it.effect("puts every weight once into the archive, and the graphs read it there", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const target = yield* Target
+        const test = { name: "", columns: 64, bits: 4, bias: true } as const
+        const made = sample(test)
+        const folder = yield* write(made)
+        const parts = yield* Effect.forEach(
+          ["group_pre_0", "single_pre_0"],
+          (name) => target.compile({ name, graph: made.graph, folder })
+        )
+        const entries = yield* target.link("layer_0", parts)
+        assert.deepStrictEqual(entries.map(({ name }) => name), [
+          "manifest.json",
+          "group_pre_0.onnx",
+          "single_pre_0.onnx",
+          "weights.bin"
+        ])
+        const out = yield* fs.makeTempDirectoryScoped()
+        for (const { content, name } of entries) {
+          const chunks: Array<Uint8Array> = content.kind === "bytes" ? [content.bytes] : []
+          if (content.kind === "ranges") {
+            for (const range of content.ranges) {
+              if ("zeros" in range) chunks.push(new Uint8Array(range.zeros))
+              else {
+                const file = yield* fs.readFile(range.file)
+                chunks.push(file.subarray(range.offset, range.offset + range.length))
+              }
             }
           }
+          yield* fs.writeFile(`${out}/${name}`, Buffer.concat(chunks))
         }
-        yield* fs.writeFile(`${out}/${name}`, Buffer.concat(chunks))
-      }
-      const { size } = yield* fs.stat(`${out}/weights.bin`)
-      // codes, scales and biases once, and less than 64 bytes between runs
-      assert.isBelow(Number(size), 48 * 32 + 48 * 4 + 48 * 4 + 3 * 64)
-      const runtime = yield* Runtime
-      const x = input(64)
-      const session = yield* runtime.load({
-        name: "group_pre_0",
-        model: yield* fs.readFile(`${out}/group_pre_0.onnx`),
-        folder: out,
-        threads: 1
-      })
-      const { y } = yield* session.run({ x })
-      const before = yield* evaluate(made.graph, folder, x)
-      // int8 activations: 0.7 % of the largest activation in each of 64 products
-      assert.isBelow(largest(before, Array.from(y?.data ?? [], Number)), 0.05)
-      const manifest: unknown = JSON.parse(yield* fs.readFileString(`${out}/manifest.json`))
-      assert.deepInclude(manifest, { format: 1, layer: "layer_0", target: "host", weights: { file: "weights.bin", bytes: Number(size) } })
-    }).pipe(Effect.scoped))
+        const { size } = yield* fs.stat(`${out}/weights.bin`)
+        // codes, scales and biases once, and less than 64 bytes between runs
+        assert.isBelow(Number(size), 48 * 32 + 48 * 4 + 48 * 4 + 3 * 64)
+        const runtime = yield* Runtime
+        const x = input(64)
+        const session = yield* runtime.load({
+          name: "group_pre_0",
+          model: yield* fs.readFile(`${out}/group_pre_0.onnx`),
+          folder: out,
+          threads: 1
+        })
+        const { y } = yield* session.run({ x })
+        const before = yield* evaluate(made.graph, folder, x)
+        // int8 activations: 0.7 % of the largest activation in each of 64 products
+        assert.isBelow(largest(before, Array.from(y?.data ?? [], Number)), 0.05)
+        const manifest: unknown = JSON.parse(yield* fs.readFileString(`${out}/manifest.json`))
+        assert.deepInclude(manifest, {
+          format: 1,
+          layer: "layer_0",
+          target: "host",
+          weights: { file: "weights.bin", bytes: Number(size) }
+        })
+      }).pipe(Effect.scoped))
 
-  it.effect("names the part whose graph is broken", () =>
-    Effect.gen(function*() {
-      const target = yield* Target
-      const { graph } = sample({ name: "", columns: 64, bits: 4, bias: false })
-      const error = yield* Effect.flip(
-        target.compile({ name: "single_post_7", graph: { ...graph, inputs: [] }, folder: "/nowhere" })
-      )
-      assert.strictEqual(error.part, "single_post_7")
-      assert.strictEqual(error.retry, "never")
-      assert.include(error.message, "MatMulNBits".length > 0 ? "x" : "")
-    }))
-})
+    it.effect("names the part whose graph is broken", () =>
+      Effect.gen(function*() {
+        const target = yield* Target
+        const { graph } = sample({ name: "", columns: 64, bits: 4, bias: false })
+        const error = yield* Effect.flip(
+          target.compile({ name: "single_post_7", graph: { ...graph, inputs: [] }, folder: "/nowhere" })
+        )
+        assert.strictEqual(error.part, "single_post_7")
+        assert.strictEqual(error.retry, "never")
+        assert.include(error.message, "MatMulNBits".length > 0 ? "x" : "")
+      }))
+  }
+)

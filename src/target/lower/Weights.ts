@@ -63,9 +63,11 @@ export const relocate = ({ folder, graph }: Placed, { runs }: Layout, location: 
   ...graph,
   initializers: graph.initializers.map((initializer) => {
     const range = rangeOf(folder, initializer)
-    const run = range === undefined ? undefined : runs.find(({ file, length, offset }) =>
-      file === range.file && offset <= range.offset && range.offset + range.length <= offset + length
-    )
+    const run = range === undefined ?
+      undefined :
+      runs.find(({ file, length, offset }) =>
+        file === range.file && offset <= range.offset && range.offset + range.length <= offset + length
+      )
     return range === undefined || run === undefined ? initializer : {
       ...initializer,
       data: { kind: "external", location, offset: run.at + range.offset - run.offset, length: range.length }

@@ -27,7 +27,11 @@ const follows = ({ data: first }: Initializer, { data: second }: Initializer): b
   first.kind === "external" && second.kind === "external" && first.location === second.location &&
   first.offset + first.length === second.offset
 
-const joined = (name: string, all: ReadonlyArray<Initializer>, shape: ReadonlyArray<number>): Initializer | undefined => {
+const joined = (
+  name: string,
+  all: ReadonlyArray<Initializer>,
+  shape: ReadonlyArray<number>
+): Initializer | undefined => {
   const [first] = all
   if (first === undefined || first.data.kind !== "external") return undefined
   const length = all.reduce((sum, { data }) => sum + (data.kind === "external" ? data.length : 0), 0)
@@ -70,7 +74,13 @@ const fuse = (concat: Node, products: ReadonlyArray<Product>): Fused | undefined
         outputs: [bias],
         attributes: { axis: int(0) }
       }]),
-      { ...first.node, name: concat.name, inputs, outputs: concat.outputs, attributes: { ...first.node.attributes, N: int(rows) } }
+      {
+        ...first.node,
+        name: concat.name,
+        inputs,
+        outputs: concat.outputs,
+        attributes: { ...first.node.attributes, N: int(rows) }
+      }
     ]
   }
 }
@@ -96,7 +106,9 @@ export const fuseConcat = {
       const cast = maker?.op === "Cast" ? maker : undefined
       const codes = initializers.get(codesName)
       const scales = initializers.get(cast?.inputs[0] ?? scalesName)
-      if (codes === undefined || scales === undefined || scales.shape.length !== 2 || zeroPoints !== "" || groups !== "") {
+      if (
+        codes === undefined || scales === undefined || scales.shape.length !== 2 || zeroPoints !== "" || groups !== ""
+      ) {
         return undefined
       }
       return { node, codes, scales, cast, bias, rows: rowsOf(node) }

@@ -76,7 +76,9 @@ const weightOf = (
 }
 
 const soleInt = (initializer: Initializer | undefined): number | undefined => {
-  if (initializer?.dtype !== "i64" || initializer.data.kind !== "inline" || initializer.data.bytes.length !== 8) return undefined
+  if (initializer?.dtype !== "i64" || initializer.data.kind !== "inline" || initializer.data.bytes.length !== 8) {
+    return undefined
+  }
   const { buffer, byteOffset } = initializer.data.bytes
   return Number(new DataView(buffer, byteOffset).getBigInt64(0, true))
 }
