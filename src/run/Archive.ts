@@ -57,7 +57,7 @@ export const openArchive = Effect.fn("Archive.open")(function*(archive: string, 
 
   const write = Effect.fnUntraced(function*(into: string) {
     const limit = Number(info.size) * MOST_GROWTH + 64 * CHUNK
-    let files = 0
+    const names = new Set<string>()
     let bytes = 0
     const source = pipeline(
       createReadStream(absolute, { highWaterMark: CHUNK }),
@@ -72,16 +72,17 @@ export const openArchive = Effect.fn("Archive.open")(function*(archive: string, 
       Stream.pipeThroughChannel(Tar.decode<RunError>()),
       Stream.runForEach(({ body, header }) =>
         Effect.gen(function*() {
-          files++
           bytes += header.size
           if (header.type !== "File" || !namePattern.test(header.path)) {
             return yield* damaged("tar", "plain files without folders", `${header.type} ${JSON.stringify(header.path)}`)
           }
-          if (files > MOST_FILES || bytes > limit) {
+          if (names.has(header.path)) return yield* damaged("tar", "each file once", `${header.path} twice`)
+          names.add(header.path)
+          if (names.size > MOST_FILES || bytes > limit) {
             return yield* damaged(
               "tar",
               `at most ${MOST_FILES} files and ${limit} bytes`,
-              `${files} files, ${bytes} bytes`
+              `${names.size} files, ${bytes} bytes`
             )
           }
           const file = yield* fs.open(path.join(into, header.path), { flag: "wx" })

@@ -3,7 +3,9 @@ import type { RuntimeConfig } from "../devkit/RuntimeConfig.ts"
 import type { Graph, Node, Value } from "../onnx/Graph.ts"
 import { merge, type Piece } from "../onnx/Merge.ts"
 import { simplify } from "../onnx/pass/registry.ts"
+import { lift } from "./Lift.ts"
 import { Damaged, ProgramsMissing } from "./RunError.ts"
+import { fuseSkipNorm } from "./SkipNorm.ts"
 
 /** Prompt passes use the group programs, single tokens the single ones. */
 export type Phase = "group" | "single"
@@ -161,7 +163,7 @@ const withBoth = (graph: Graph, inner: string): Result.Result<Graph, Damaged> =>
 
 /**
  * All programs of a phase as one graph: `hidden, cos_<rope>, sin_<rope>, mask_<window>, K_i, V_i, rows → k_i, v_i [tokens × width],
- * token [rows] i64, logits [rows × vocabulary]`. Fails when programs are missing.
+ * token [rows] i64, logits [rows × vocabulary]`; but for masks and rows with a batch of one before, where `lift` can. Fails when programs are missing.
  */
 export const link = (
   config: RuntimeConfig,
@@ -191,5 +193,8 @@ export const link = (
   ]
   const pieces = layers.flatMap((graphs, i) => layerPieces(config, i, graphs, aliased))
   const whole = merge("decoder", pieces, inputsOf(config), outputs)
-  return Result.map(withBoth(whole, `layer_${layers.length - 1}.post.logits`), simplify)
+  return Result.map(withBoth(whole, `layer_${layers.length - 1}.post.logits`), (graph) => {
+    const simple = fuseSkipNorm(simplify(graph))
+    return lift(simple) ?? simple
+  })
 }

@@ -20,11 +20,18 @@ export interface Sessions {
 /** Name of the mask of layers with this window; the linker's. */
 const maskName = (window: number | null): string => window === null ? "mask_full" : `mask_${window}`
 
+const isBatched = ({ inputMetadata }: InferenceSession): boolean => {
+  const hidden = inputMetadata.find(({ name }) => name === "hidden")
+  return hidden?.isTensor === true && hidden.shape.length === 3
+}
+
 /** Passes over one sequence: owns the caches, `[positions × width]` f32 for K and V of every layer. */
 export class Passes {
   readonly #ort: Ort
   readonly #build: Build
   readonly #aliased: boolean
+  /** the program under way has a batch dimension */
+  #batched = false
   readonly #sessions: Sessions
   readonly #rows: ReturnType<typeof rowReader>
   readonly #hidden: Float32Array
@@ -58,6 +65,8 @@ export class Passes {
   async run({ ids, long, phase, position, wanted }: Step): Promise<Outcome> {
     const tokens = ids.length
     const { vocabulary } = this.#build
+    const session = this.#sessions[phase]
+    this.#batched = isBatched(session)
     const rows = wanted === "all" ? tokens : 1
     const first = tokens - rows
     const feeds: Record<string, Tensor> = {
@@ -68,7 +77,7 @@ export class Passes {
     this.#cacheFeeds(feeds, fetches, position, tokens)
     if (wanted === "token") fetches["token"] = null
     if (wanted === "logits" || wanted === "all") fetches["logits"] = null
-    const results = await this.#sessions[phase].run(feeds, fetches)
+    const results = await session.run(feeds, fetches)
     if (!this.#aliased) this.#keep(results, position)
     const token = results["token"]?.data[0]
     const logits = results["logits"]?.data
@@ -87,7 +96,7 @@ export class Passes {
   }
 
   #f32(data: Float32Array, shape: ReadonlyArray<number>): Tensor {
-    return new this.#ort.Tensor("float32", data, shape)
+    return new this.#ort.Tensor("float32", data, this.#batched ? [1, ...shape] : shape)
   }
 
   #tokenFeeds(ids: ReadonlyArray<number>, position: number, long: boolean): Record<string, Tensor> {
@@ -109,10 +118,8 @@ export class Passes {
       const context = position + tokens - firstSeen(position, window)
       // one token sees all of its context
       if (tokens > 1) maskRows(position, tokens, window, mask)
-      feeds[maskName(window)] = this.#f32((tokens > 1 ? mask : this.#zeros).subarray(0, tokens * context), [
-        tokens,
-        context
-      ])
+      const rows = (tokens > 1 ? mask : this.#zeros).subarray(0, tokens * context)
+      feeds[maskName(window)] = new this.#ort.Tensor("float32", rows, [tokens, context])
     }
     return feeds
   }

@@ -12,6 +12,8 @@ export interface RunnerOptions {
   readonly exact?: boolean
   /** threads inside an operator; as many as there are cores when absent */
   readonly threads?: number
+  /** new cache rows are copied, not written in place: slower, for comparisons */
+  readonly copyCaches?: boolean
   /** folder for unpacked archives; LLIMA_CACHE, else the user's cache folder */
   readonly cache?: string
 }
@@ -47,7 +49,7 @@ const cacheFolder = Effect.gen(function*() {
 /** Opens the build of an output folder: archives are unpacked once into the cache, programs linked, weights mapped. */
 export const open = Effect.fn("Runner.open")(function*(
   out: string,
-  { cache, exact = false, threads = navigator.hardwareConcurrency }: RunnerOptions = {}
+  { cache, copyCaches = false, exact = false, threads = navigator.hardwareConcurrency }: RunnerOptions = {}
 ): Effect.fn.Return<Runner, RunError, FileSystem.FileSystem | Path.Path | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -99,6 +101,7 @@ export const open = Effect.fn("Runner.open")(function*(
         folder,
         threads,
         exact,
+        copyCaches,
         graphOf: (program) => graphs.get(program)
       }),
       openTokenizer(devkit)

@@ -3,13 +3,13 @@ import type { RuntimeConfig } from "../devkit/RuntimeConfig.ts"
 import type { Graph } from "../onnx/Graph.ts"
 import { encode } from "../onnx/OnnxFile.ts"
 import { withAccuracy } from "../target/lower/nbits.ts"
-import { decode as decodeNpy } from "../tensor/Npy.ts"
 import { reasonOf } from "../verify/Runtime.ts"
 import { RunFailed } from "../verify/RuntimeError.ts"
 import { makeThread, workerUrl } from "../verify/Thread.ts"
+import { embeddingTable } from "./EmbeddingFile.ts"
 import { link, type Phase } from "./Linker.ts"
 import type { Answer, Build, EmbeddingTable, Question, Step, Wanted } from "./Protocol.ts"
-import { Damaged, PromptInvalid, PromptTooLong, RunError, Unreadable } from "./RunError.ts"
+import { PromptInvalid, PromptTooLong, RunError } from "./RunError.ts"
 
 /** A build that is to run. */
 export interface SessionOptions {
@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly threads: number
   /** float32 sums in every product */
   readonly exact: boolean
+  /** new rows are copied into the caches even where onnxruntime could write them in place */
+  readonly copyCaches: boolean
 }
 
 /** What running tokens gave. */
@@ -50,52 +52,6 @@ export interface Session {
   /** tokens of the sequence */
   readonly length: () => number
 }
-
-// A header of ours is 128 bytes; numpy's own limit is 10,000.
-const HEADER_BYTES = 16_384
-
-const npyDtypes = { bf16: "<u2", f16: "<f2", f32: "<f4", i8: "|i1" } as const
-
-/** Where the numbers of a `.npy` file begin, after its type and shape have been checked. */
-const dataOffset = Effect.fnUntraced(function*(file: string, descr: string, shape: ReadonlyArray<number>) {
-  const fs = yield* FileSystem.FileSystem
-  const failed = (detail: string) =>
-    new RunError({ path: file, reason: new Unreadable({ detail, advice: "run the DEVKIT stage again" }) })
-  const { head, size } = yield* Effect.scoped(Effect.gen(function*() {
-    const handle = yield* fs.open(file)
-    const { size } = yield* handle.stat
-    const head = new Uint8Array(Math.min(Number(size), HEADER_BYTES))
-    yield* handle.read(head)
-    return { head, size: Number(size) }
-  })).pipe(Effect.mapError((error) => failed(error.message)))
-  const header = yield* Effect.mapError(
-    Effect.fromResult(decodeNpy(head, size)),
-    ({ expected, found }) => new RunError({ path: file, reason: new Damaged({ where: "header", expected, found }) })
-  )
-  const expected = `${descr} [${shape.join(" × ")}]`
-  const found = `${header.descr} [${header.shape.join(" × ")}]`
-  if (expected !== found || header.fortran) {
-    return yield* new RunError({ path: file, reason: new Damaged({ where: "header", expected, found }) })
-  }
-  return header.dataOffset
-})
-
-const tableOf = Effect.fnUntraced(function*({ config, devkit }: SessionOptions) {
-  const { dtype, file, multiplier, scales } = config.embeddings
-  const path = `${devkit}/${file}`
-  const offset = yield* dataOffset(path, npyDtypes[dtype], [config.vocabulary, config.hidden])
-  const scalesPath = scales === null ? undefined : `${devkit}/${scales}`
-  const table: EmbeddingTable = {
-    file: path,
-    offset,
-    dtype,
-    multiplier,
-    scales: scalesPath === undefined
-      ? undefined
-      : { file: scalesPath, offset: yield* dataOffset(scalesPath, npyDtypes.bf16, [config.vocabulary]) }
-  }
-  return table
-})
 
 const buildOf = (config: RuntimeConfig, embeddings: EmbeddingTable): Build => ({
   hidden: config.hidden,
@@ -136,8 +92,8 @@ export const openSession = (
   options: SessionOptions
 ): Effect.Effect<Session, RunError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function*() {
-    const { config, path } = options
-    const build = buildOf(config, yield* tableOf(options))
+    const { config, copyCaches, path } = options
+    const build = buildOf(config, yield* embeddingTable(config, options.devkit))
     const ask = yield* makeThread<Question, Answer>(workerUrl("session.worker", import.meta.url))
     const failed = (reason: RunError["reason"]) => new RunError({ path, reason })
 
@@ -150,11 +106,14 @@ export const openSession = (
       const answer = yield* call({ kind: "open", build, programs })
       return answer.kind === "opened" && answer.sound
     })
-    if (!(yield* open(true))) {
-      yield* Effect.logWarning("onnxruntime does not write cache rows in place here; they are copied, which is slower")
-      if (!(yield* open(false))) {
-        return yield* failed(new RunFailed({ detail: "two runs of one token differ" }))
+    const inPlace = !copyCaches && (yield* open(true))
+    if (!inPlace) {
+      if (!copyCaches) {
+        yield* Effect.logWarning(
+          "onnxruntime does not write cache rows in place here; they are copied, which is slower"
+        )
       }
+      if (!(yield* open(false))) return yield* failed(new RunFailed({ detail: "two runs of one token differ" }))
     }
 
     const above = Math.min(...config.ropes.map(({ long }) => long?.above ?? Infinity))

@@ -1,4 +1,5 @@
 import { Effect, FileSystem, Path, Schema } from "effect"
+import { decodeBytes, idsWithBytes } from "./ByteFallback.ts"
 import { Damaged, PromptInvalid, RunError, TemplateFailed, Unreadable } from "./RunError.ts"
 
 /** One turn of a conversation. */
@@ -43,6 +44,21 @@ const Config = Schema.Struct({
   pad_token: Special,
   unk_token: Special
 })
+
+const Model = Schema.StructWithRest(
+  Schema.Struct({
+    model: Schema.StructWithRest(
+      Schema.Struct({
+        type: Schema.optionalKey(Schema.Unknown),
+        byte_fallback: Schema.optionalKey(Schema.Unknown),
+        unk_id: Schema.optionalKey(Schema.NullOr(Schema.Int))
+      }),
+      [Schema.Record(Schema.String, Schema.Unknown)]
+    ),
+    decoder: Schema.optionalKey(Schema.Unknown)
+  }),
+  [Schema.Record(Schema.String, Schema.Unknown)]
+)
 
 const JsonObject = Schema.Record(Schema.String, Schema.Unknown)
 
@@ -101,7 +117,7 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
     )
   const present = (name: string) => Effect.orElseSucceed(fs.exists(file(name)), () => false)
 
-  const model = yield* parsed("tokenizer.json", JsonObject, yield* read("tokenizer.json"))
+  const model = yield* parsed("tokenizer.json", Model, yield* read("tokenizer.json"))
   const settings = (yield* present("tokenizer_config.json")) ? yield* read("tokenizer_config.json") : "{}"
   const raw = yield* parsed("tokenizer_config.json", JsonObject, settings)
   const config = yield* parsed("tokenizer_config.json", Config, settings)
@@ -141,19 +157,25 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
     })
   )
 
+  const bytesInUnigram = model.model.type === "Unigram" && model.model.byte_fallback === true
   const tokens = (text: string, special: boolean) =>
     Effect.try({
-      try: () => tokenizer.encode(text, { add_special_tokens: special }).ids,
+      try: () =>
+        bytesInUnigram
+          ? idsWithBytes(tokenizer.tokenize(text, { add_special_tokens: special }), tokenizer, model.model.unk_id ?? 0)
+          : tokenizer.encode(text, { add_special_tokens: special }).ids,
       catch: (cause) =>
         new RunError({
           path: file("tokenizer.json"),
           reason: new PromptInvalid({ expected: "text that can be tokenized", found: textOf(cause) })
         })
     })
-  const decode = (ids: ReadonlyArray<number>): string =>
+  const plain = (ids: ReadonlyArray<number>): string =>
     ids.length === 0
       ? ""
       : tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })
+  const fallsBack = JSON.stringify(model.decoder ?? null).includes("\"ByteFallback\"")
+  const decode = (ids: ReadonlyArray<number>): string => fallsBack ? decodeBytes(ids, tokenizer, plain) : plain(ids)
   const render = (messages: ReadonlyArray<Message>, addGenerationPrompt: boolean) =>
     Effect.try({
       try: () => {

@@ -1,4 +1,4 @@
-import { Clock, Context, Effect, FileSystem, Layer, Path } from "effect"
+import { Clock, Context, Effect, Fiber, FileSystem, Layer, Path } from "effect"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { Mpk } from "../pack/Mpk.ts"
 import { blobFor, blobsOf } from "../plan/Blobs.ts"
@@ -133,13 +133,16 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   )
 
   const remaining = new Map(stages.map(({ name }) => [name, todo.filter(({ stage }) => stage === name).length]))
+  const recordings: Array<Fiber.Fiber<void, WorkspaceError>> = []
   const runStep = (step: Step) =>
     Effect.gen(function*() {
       const started = yield* Clock.currentTimeMillis
       const stage = stages.find(({ name }) => name === step.stage)
       if (stage === undefined) return yield* Effect.die(new Error(`no stage ${step.stage}`))
       const { outputs } = yield* stage.run(step, plan)
-      yield* workspace.record(step.id, step.key, outputs)
+      // Syncing waits for the disk; the steps that come after need not. A step is finished, for --resume, once it is recorded.
+      const recording = yield* Effect.forkScoped(Effect.uninterruptible(workspace.record(step.id, step.key, outputs)))
+      recordings.push(recording)
       yield* progress.advance(step.stage, step.reads + step.writes)
       const left = (remaining.get(step.stage) ?? 1) - 1
       remaining.set(step.stage, left)
@@ -148,6 +151,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
       return { id: step.id, stage: step.stage, kept: false, seconds: (ended - started) / 1000 } satisfies StepReport
     }).pipe(Effect.withSpan(step.id))
   const made = yield* walk(todo, { jobs: request.jobs, memory: request.maxMemory }, runStep)
+  yield* Fiber.joinAll(recordings)
   yield* workspace.sweep(plan.steps.map(({ id }) => id))
   if (request.keepQuantized === "none" && wanted.length === plan.steps.length) {
     const fs = yield* FileSystem.FileSystem
@@ -189,7 +193,7 @@ export class Compiler extends Context.Service<Compiler, {
       const compile = Effect.fn("Compiler.compile")(
         function*(request: CompileRequest) {
           const planned = planOf(yield* prepare(request))
-          return yield* Effect.provide(build(planned), Workspace.layer(request.output, { force: request.force }))
+          return yield* Effect.provide(Effect.scoped(build(planned)), Workspace.layer(request.output, { force: request.force }))
         },
         Effect.provideContext(services)
       )

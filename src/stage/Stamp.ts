@@ -7,7 +7,8 @@ const Output = Schema.Struct({
   path: Schema.String,
   bytes: Schema.Int,
   mtimeMillis: Schema.Finite,
-  sha256: Schema.String
+  /** null: known by size and time alone; one of another time counts as damaged */
+  sha256: Schema.NullOr(Schema.String)
 })
 
 /** `.llima/steps/<step>.json`: a step is finished, from what (`key`), and what it wrote. */

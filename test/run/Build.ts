@@ -7,6 +7,10 @@ import { encodeRuntimeConfig, runtimeConfig } from "../../src/devkit/RuntimeFile
 import type { Graph } from "../../src/onnx/Graph.ts"
 import { Mpk } from "../../src/pack/Mpk.ts"
 import { decoderPrograms, programName } from "../../src/plan/Parts.ts"
+import { layoutBlob } from "../../src/quantize/Blob.ts"
+import { Kernels } from "../../src/quantize/Kernels.ts"
+import { quantizeGraph, weightsOf } from "../../src/quantize/Quantizer.ts"
+import type { Scheme } from "../../src/quantize/scheme/Scheme.ts"
 import { hostLayer } from "../../src/target/host.ts"
 import { Target } from "../../src/target/Target.ts"
 import { encodeHeader } from "../../src/tensor/Npy.ts"
@@ -20,6 +24,10 @@ export interface BuildOptions {
   readonly returnLogits?: boolean
   /** programs that the archives do not have */
   readonly without?: ReadonlyArray<string>
+  /** weights become codes of the scheme w4 or w8; bf16 without it */
+  readonly scheme?: Scheme
+  /** false: the quantised graphs go into the archives as they are */
+  readonly lowered?: boolean
   /** changes a program's graph before it is compiled */
   readonly change?: (program: string, graph: Graph) => Graph
 }

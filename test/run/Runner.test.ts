@@ -6,7 +6,8 @@ import { open, type Runner } from "../../src/run/Runner.ts"
 import { caseNames } from "../arch/Case.ts"
 import { buildCase, type BuildOptions, BuildServices } from "./Build.ts"
 
-const eventsOf = (runner: Runner, request: Parameters<Runner["generate"]>[0]) => Stream.runCollect(runner.generate(request))
+const eventsOf = (runner: Runner, request: Parameters<Runner["generate"]>[0]) =>
+  Stream.runCollect(runner.generate(request))
 
 const idsOf = (events: ReadonlyArray<Event>) => events.flatMap((event) => event.kind === "token" ? [event.id] : [])
 
@@ -28,20 +29,27 @@ const largestDifference = (found: ReadonlyArray<Float32Array>, expected: Float32
 }
 
 layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: true })("open", (it) => {
-  it.effect.each(caseNames.map((name) => ({ name })))("generates what transformers does: $name", ({ name }) =>
-    Effect.gen(function*() {
-      const { runner, test } = yield* opened(name)
-      for (const prompt of ["short", "long"] as const) {
-        const { ids, new_ids } = test.prompts[prompt]
-        const events = yield* eventsOf(runner, { ids, maxNewTokens: new_ids.length, ignoreEos: true, logits: true })
-        assert.deepStrictEqual(idsOf(events), [...new_ids], prompt)
-        const rows = events.flatMap((event) => event.kind === "logits" ? event.rows : [])
-        assert.isAtMost(largestDifference(rows, test.array(`logits_${prompt}`).data), test.tolerance, `${prompt} logits`)
-        // without logits nothing but the last row of the prompt is asked for
-        const again = yield* eventsOf(runner, { ids, maxNewTokens: new_ids.length, ignoreEos: true })
-        assert.deepStrictEqual(idsOf(again), [...new_ids], `${prompt} again`)
-      }
-    }).pipe(Effect.scoped))
+  it.effect.each(caseNames.map((name) => ({ name })))(
+    "generates what transformers does: $name",
+    ({ name }) =>
+      Effect.gen(function*() {
+        const { runner, test } = yield* opened(name)
+        for (const prompt of ["short", "long"] as const) {
+          const { ids, new_ids } = test.prompts[prompt]
+          const events = yield* eventsOf(runner, { ids, maxNewTokens: new_ids.length, ignoreEos: true, logits: true })
+          assert.deepStrictEqual(idsOf(events), [...new_ids], prompt)
+          const rows = events.flatMap((event) => event.kind === "logits" ? event.rows : [])
+          assert.isAtMost(
+            largestDifference(rows, test.array(`logits_${prompt}`).data),
+            test.tolerance,
+            `${prompt} logits`
+          )
+          // without logits nothing but the last row of the prompt is asked for
+          const again = yield* eventsOf(runner, { ids, maxNewTokens: new_ids.length, ignoreEos: true })
+          assert.deepStrictEqual(idsOf(again), [...new_ids], `${prompt} again`)
+        }
+      }).pipe(Effect.scoped)
+  )
 
   const name = "llama-tied-rope-llama3"
 
@@ -49,7 +57,10 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
     Effect.gen(function*() {
       const { runner, test } = yield* opened(name, { returnLogits: true })
       const { ids, new_ids } = test.prompts.short
-      assert.deepStrictEqual(idsOf(yield* eventsOf(runner, { ids, maxNewTokens: 8, ignoreEos: true })), new_ids.slice(0, 8))
+      assert.deepStrictEqual(
+        idsOf(yield* eventsOf(runner, { ids, maxNewTokens: 8, ignoreEos: true })),
+        new_ids.slice(0, 8)
+      )
     }).pipe(Effect.scoped))
 
   it.effect("runs two sessions over the same caches where group and single programs differ", () =>
@@ -61,8 +72,26 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
             : graph
       })
       const { ids, new_ids } = test.prompts.long
-      assert.deepStrictEqual(idsOf(yield* eventsOf(runner, { ids, maxNewTokens: 12, ignoreEos: true })), new_ids.slice(0, 12))
+      assert.deepStrictEqual(
+        idsOf(yield* eventsOf(runner, { ids, maxNewTokens: 12, ignoreEos: true })),
+        new_ids.slice(0, 12)
+      )
     }).pipe(Effect.scoped))
+
+  it.effect.each([{ model: name }, { model: "mistral-sliding" }])(
+    "gives the same when cache rows are copied: $model",
+    ({ model }) =>
+      Effect.gen(function*() {
+        const { cache, out, test } = yield* buildCase(model)
+        const runner = yield* open(out, { cache, threads: 1, copyCaches: true })
+        for (const { ids, new_ids } of [test.prompts.short, test.prompts.long]) {
+          assert.deepStrictEqual(
+            idsOf(yield* eventsOf(runner, { ids, maxNewTokens: 20, ignoreEos: true })),
+            new_ids.slice(0, 20)
+          )
+        }
+      }).pipe(Effect.scoped)
+  )
 
   it.effect("keeps what two prompts share, and gives the same", () =>
     Effect.gen(function*() {
@@ -104,12 +133,15 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
     Effect.gen(function*() {
       const { runner, test } = yield* opened(name)
       const draw = (seed: number) =>
-        Effect.map(eventsOf(runner, {
-          ids: test.prompts.short.ids,
-          maxNewTokens: 16,
-          ignoreEos: true,
-          sampling: { temperature: 4, topK: 0, topP: 1, seed }
-        }), idsOf)
+        Effect.map(
+          eventsOf(runner, {
+            ids: test.prompts.short.ids,
+            maxNewTokens: 16,
+            ignoreEos: true,
+            sampling: { temperature: 4, topK: 0, topP: 1, seed }
+          }),
+          idsOf
+        )
       assert.deepStrictEqual(yield* draw(1), yield* draw(1))
       assert.notDeepEqual(yield* draw(1), yield* draw(2))
     }).pipe(Effect.scoped))

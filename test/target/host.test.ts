@@ -109,6 +109,9 @@ const largest = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): number => 
 // float32 sums of 64 products of numbers around 1, added in another order
 const tolerance = 5e-6
 
+// int8 activations move a product by up to 0.4 % of the largest, and sums of random signs partly cancel
+const fastTolerance = 0.02
+
 layer(Layer.mergeAll(Runtime.layer, NodeServices.layer), { excludeTestServices: true })("lower", (it) => {
   it.effect.each(cases)("keeps what is computed: $name", (test) =>
     Effect.gen(function*() {
@@ -125,6 +128,8 @@ layer(Layer.mergeAll(Runtime.layer, NodeServices.layer), { excludeTestServices: 
       const after = yield* evaluate(withAccuracy(lowered, 1), folder, x)
       assert.isAbove(Math.max(...before.map(Math.abs)), 0.5)
       assert.isBelow(largest(before, after), tolerance)
+      const fast = yield* evaluate(lowered, folder, x)
+      assert.isBelow(largest(before, fast), fastTolerance * Math.max(...before.map(Math.abs)))
     }).pipe(Effect.scoped))
 
   it.effect("leaves products of different bits apart, side by side", () =>
@@ -227,7 +232,7 @@ layer(Layer.mergeAll(hostLayer, Runtime.layer, NodeServices.layer), { excludeTes
         )
         assert.strictEqual(error.part, "single_post_7")
         assert.strictEqual(error.retry, "never")
-        assert.include(error.message, "MatMulNBits".length > 0 ? "x" : "")
+        assert.include(error.message, "inputs that are defined before")
       }))
   }
 )
