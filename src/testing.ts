@@ -82,9 +82,10 @@ const numbersOf = (name: string, shape: ReadonlyArray<number>, next: () => numbe
   return new Uint8Array(numbers.buffer)
 }
 
+const shown = (byte: number): boolean => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad)
+
 /** Characters that stand for the 256 bytes in a byte-level vocabulary. Source: `bytes_to_unicode` of GPT-2. */
 const byteCharacters = (): ReadonlyArray<string> => {
-  const shown = (byte: number) => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad)
   let others = 256
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(shown(byte) ? byte : others++))
 }

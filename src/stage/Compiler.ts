@@ -193,7 +193,10 @@ export class Compiler extends Context.Service<Compiler, {
       const compile = Effect.fn("Compiler.compile")(
         function*(request: CompileRequest) {
           const planned = planOf(yield* prepare(request))
-          return yield* Effect.provide(Effect.scoped(build(planned)), Workspace.layer(request.output, { force: request.force }))
+          return yield* Effect.provide(
+            Effect.scoped(build(planned)),
+            Workspace.layer(request.output, { force: request.force })
+          )
         },
         Effect.provideContext(services)
       )

@@ -144,8 +144,7 @@ export class Workspace extends Context.Service<Workspace, {
             yield* mapped(fs.makeDirectory(path.dirname(final), { recursive: true }), final)
             return yield* Effect.acquireUseRelease(
               Effect.sync(() => `${final}.tmp-${++temporaries}`),
-              (temporary) =>
-                Effect.tap(write(temporary), () => mapped(fs.rename(temporary, final), final)),
+              (temporary) => Effect.tap(write(temporary), () => mapped(fs.rename(temporary, final), final)),
               (temporary) => Effect.ignore(fs.remove(temporary, { force: true }))
             )
           }).pipe(Effect.withSpan("Workspace.publish", { attributes: { target } }))

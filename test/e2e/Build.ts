@@ -1,6 +1,6 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert } from "@effect/vitest"
-import { Effect, Layer, Runtime, type Scope, Stream } from "effect"
+import { Effect, Layer, References, Runtime, type Scope, Stream } from "effect"
 import { createHash } from "node:crypto"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -14,7 +14,12 @@ import { Progress } from "../../src/stage/Progress.ts"
 import { compilerFor } from "../../src/stage/Services.ts"
 
 /** What the tests of whole builds run on. */
-export const Platform = Layer.merge(NodeServices.layer, Progress.layerSilent)
+export const Platform = Layer.mergeAll(
+  NodeServices.layer,
+  Progress.layerSilent,
+  // what a build logs is in its report too
+  Layer.succeed(References.MinimumLogLevel, "Error")
+)
 
 /** A fixture's folder. */
 export const fixture = (name: string): string => join(import.meta.dirname, "../fixtures", name)
@@ -78,8 +83,7 @@ export const assertSameBuild = (found: string, expected: string) => {
 }
 
 /** A build that is open on one thread, with its archives unpacked into a folder of the test. */
-export const opened = (out: string) =>
-  Effect.flatMap(folder, (cache) => open(out, { exact: true, threads: 1, cache }))
+export const opened = (out: string) => Effect.flatMap(folder, (cache) => open(out, { exact: true, threads: 1, cache }))
 
 /** What a request leads to: tokens, logits row after row, and why it ended. */
 export const answer = (runner: Runner, request: Request) =>

@@ -39,10 +39,17 @@ const embeddingDtype = ({ dtype, name }: Tensor) => {
   throw new Error(`${name} is ${dtype}`)
 }
 
-/** Builds a case of `test/fixtures/text` in bf16 for the host, without the stages: families, target, archives. Gives the output folder. */
+/** Builds a case of `test/fixtures/text` for the host, without the stages: families, target, archives. Gives the output folder. */
 export const buildCase = Effect.fnUntraced(function*(name: string, options: BuildOptions = {}) {
-  const { change = (_, graph) => graph, groupSize = 16, maxNumTokens = 96, returnLogits = false, without = [] } =
-    options
+  const {
+    change = (_, graph) => graph,
+    groupSize = 16,
+    maxNumTokens = 96,
+    lowered = true,
+    returnLogits = false,
+    scheme,
+    without = []
+  } = options
   const fs = yield* FileSystem.FileSystem
   const target = yield* Target
   const mpk = yield* Mpk
@@ -55,6 +62,25 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
     if (found === undefined) throw new Error(`${name} has no ${tensor}`)
     return found
   }
+  const kernels = yield* Kernels
+  const quantize = Effect.fnUntraced(function*(graph: Graph, scheme: Scheme, file: string, location: string) {
+    const layout = layoutBlob(weightsOf(graph, scheme, model.facts.head))
+    yield* fs.writeFile(file, new Uint8Array(layout.length))
+    yield* Effect.forEach(
+      layout.weights,
+      ({ bits, codes, name, scales }) =>
+        kernels.quantize({
+          source: weights(name),
+          bits,
+          destination: { file, codes: codes.offset, scales: scales.offset }
+        })
+    )
+    yield* Effect.forEach(
+      layout.zeros,
+      ({ byte, length, offset }) => kernels.fill({ to: { file, offset }, length, byte })
+    )
+    return quantizeGraph(graph, { location, layout })
+  })
   const out = yield* fs.makeTempDirectoryScoped({ prefix: "build-" })
   const devkit = join(out, "sima_files/devkit")
   const source = join(out, "onnx_files")
@@ -67,15 +93,24 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
   const all = decoderPrograms(model.facts.layers.length)
   for (const [index] of model.facts.layers.entries()) {
     const programs = all.filter((program) => program.index === index && !without.includes(programName(program)))
-    const parts = yield* Effect.forEach(programs, (program) => {
-      const graph = program.part === "PRE"
-        ? model.pre(index, weights)
-        : program.part === "CACHE"
-        ? model.cache(index)
-        : model.post(index, weights, returnLogits ? "logits" : "token")
-      const title = programName(program)
-      return target.compile({ name: title, graph: change(title, graph), folder: source })
-    })
+    const parts = yield* Effect.forEach(
+      programs,
+      Effect.fnUntraced(function*(program) {
+        const float = program.part === "PRE"
+          ? model.pre(index, weights)
+          : program.part === "CACHE"
+          ? model.cache(index)
+          : model.post(index, weights, returnLogits ? "logits" : "token")
+        const title = programName(program)
+        // group and single programs read one blob
+        const blob = `${program.part}_${index}.bin`
+        const quantized = scheme === undefined ? float : yield* quantize(float, scheme, join(source, blob), blob)
+        const graph = change(title, quantized)
+        return lowered
+          ? yield* target.compile({ name: title, graph, folder: source })
+          : { kind: "graph" as const, name: title, graph, folder: source }
+      })
+    )
     const entries = yield* target.link(`layer_${index}`, parts)
     yield* mpk.write(join(out, `sima_files/mpk/layer_${index}.tar.gz`), entries, "fast")
   }
@@ -108,4 +143,4 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
 })
 
 /** What `buildCase` needs beside the platform. */
-export const BuildServices = Layer.mergeAll(hostLayer, Mpk.layer)
+export const BuildServices = Layer.mergeAll(hostLayer, Mpk.layer, Kernels.layer(1))

@@ -1,6 +1,8 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, layer } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Runtime as EffectRuntime, Stream } from "effect"
+import { w4 } from "../../src/quantize/scheme/w4.ts"
+import { w8 } from "../../src/quantize/scheme/w8.ts"
 import type { Event } from "../../src/run/Generator.ts"
 import { open, type Runner } from "../../src/run/Runner.ts"
 import { caseNames } from "../arch/Case.ts"
@@ -77,6 +79,30 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
         new_ids.slice(0, 12)
       )
     }).pipe(Effect.scoped))
+
+  it.effect.each(
+    ["llama-bias", "mistral-sliding", "qwen3"].flatMap((model) => [w4, w8].map((scheme) => ({ model, scheme })))
+  )(
+    "gives what the quantised graphs mean: $model, $scheme.name",
+    ({ model, scheme }) =>
+      Effect.gen(function*() {
+        const logitsOf = Effect.fnUntraced(function*(options: BuildOptions) {
+          const { cache, out, test } = yield* buildCase(model, { ...options, scheme })
+          const runner = yield* open(out, { cache, threads: 1, exact: true })
+          const { ids } = test.prompts.long
+          const events = yield* eventsOf(runner, { ids, maxNewTokens: 12, ignoreEos: true, logits: true })
+          const rows = events.flatMap((event) => event.kind === "logits" ? event.rows : [])
+          return { rows, ids: idsOf(events), test }
+        })
+        const plain = yield* logitsOf({ lowered: false })
+        const lowered = yield* logitsOf({})
+        const whole = Float32Array.from(plain.rows.flatMap((rows) => Array.from(rows)))
+        // float32 sums in another order: the case's own tolerance
+        assert.isAtMost(largestDifference(lowered.rows, whole), plain.test.tolerance)
+        assert.isAbove(largestDifference(lowered.rows, plain.test.array("logits_long").data), plain.test.tolerance)
+        assert.deepStrictEqual(lowered.ids, plain.ids)
+      }).pipe(Effect.scoped)
+  )
 
   it.effect.each([{ model: name }, { model: "mistral-sliding" }])(
     "gives the same when cache rows are copied: $model",

@@ -124,18 +124,19 @@ layer(NodeServices.layer, { excludeTestServices: true })("openTokenizer", (it) =
     }).pipe(Effect.scoped))
 })
 
+const byteStream = () => textStream((ids) => new TextDecoder().decode(Uint8Array.from(ids)))
+
 describe("textStream", () => {
   const bytes = [0xf0, 0x9f, 0x8c, 0x8a, 0x61]
-  const stream = () => textStream((ids) => new TextDecoder().decode(Uint8Array.from(ids)))
 
   it("holds back an unfinished character", () => {
-    const { end, push } = stream()
+    const { end, push } = byteStream()
     assert.deepStrictEqual(bytes.map(push), ["", "", "", "🌊", "a"])
     assert.strictEqual(end(), "")
   })
 
   it("gives what is left at the end", () => {
-    const { end, push } = stream()
+    const { end, push } = byteStream()
     assert.deepStrictEqual(bytes.slice(0, 2).map(push), ["", ""])
     assert.strictEqual(end(), "\u{FFFD}")
   })

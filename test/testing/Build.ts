@@ -22,8 +22,7 @@ export const filesOf = (folder: string) =>
     const path = yield* Path.Path
     const names = yield* fs.readDirectory(folder, { recursive: true })
     const files = yield* Effect.filter(names, (name) =>
-      Effect.map(fs.stat(path.join(folder, name)), ({ type }) =>
-        type === "File"))
+      Effect.map(fs.stat(path.join(folder, name)), ({ type }) => type === "File"))
     return files.sort()
   })
 

@@ -9,7 +9,8 @@ import { archiveOf, filesOf, requestFor } from "./Build.ts"
 const MIB = 2 ** 20
 
 /** Runs with a compiler over a new mock target. */
-const scripted = (behaviour: (part: string) => MockBehaviour) => Effect.provide(compilerTest(MockTarget.layer({ behaviour })))
+const scripted = (behaviour: (part: string) => MockBehaviour) =>
+  Effect.provide(compilerTest(MockTarget.layer({ behaviour })))
 
 const compile = (request: CompileRequest) => Effect.flatMap(Compiler, (compiler) => compiler.compile(request))
 const record = Effect.flatMap(MockTarget, (mock) => mock.calls)
@@ -21,7 +22,9 @@ const most = (numbers: ReadonlyArray<number>) => Math.max(0, ...numbers)
 
 /** Names of a layer's parts, in the order in which they are compiled. */
 const partsOf = (index: number) =>
-  ["group_pre", "group_cache", "group_post", "single_pre", "single_cache", "single_post"].map((part) => `${part}_${index}`)
+  ["group_pre", "group_cache", "group_post", "single_pre", "single_cache", "single_post"].map((part) =>
+    `${part}_${index}`
+  )
 
 layer(NodeServices.layer)("a build on a scripted target", (it) => {
   it.effect("has as many compilations under way as there are jobs, and no more", () =>
@@ -108,7 +111,11 @@ layer(NodeServices.layer)("a build on a scripted target", (it) => {
         yield* mock.running(3)
         const error = yield* failing(yield* elapse(Fiber.join(fiber)))
         assert.deepStrictEqual(error.failures.map(({ step }) => step), ["compile/layer_1"])
-        assert.deepStrictEqual(yield* Effect.forEach([0, 1, 2], (layer) => fs.exists(archive(layer))), [true, false, true])
+        assert.deepStrictEqual(yield* Effect.forEach([0, 1, 2], (layer) => fs.exists(archive(layer))), [
+          true,
+          false,
+          true
+        ])
       }).pipe(scripted((part) => part === "single_post_1" ? { failure: { kind: "permanent" } } : { delay: "1 minute" }))
       const kept = yield* fs.stat(archive(0))
 

@@ -1,0 +1,159 @@
+import { Console, Effect, FileSystem, Path, Runtime, Schema } from "effect"
+import { CliError } from "effect/cli"
+import { RuntimeConfig, runtimeConfigPath } from "../devkit/RuntimeConfig.ts"
+import { CompileRequest } from "../plan/Request.ts"
+import { listArchive } from "../run/Listing.ts"
+import { Compiler } from "../stage/Compiler.ts"
+import { compilerFor } from "../stage/Services.ts"
+import { HostManifest, MANIFEST } from "../target/HostManifest.ts"
+import type { InspectRequest } from "./Llima.ts"
+import { formatSize } from "./Size.ts"
+import { columns } from "./Table.ts"
+
+/** A build's file is not what it should be. */
+export class BuildDamaged extends Schema.TaggedError<BuildDamaged>()("BuildDamaged", {
+  path: Schema.String,
+  found: Schema.String
+}) {
+  override readonly [Runtime.errorExitCode] = 3
+  override get message() {
+    return `${this.path}: expected a file of a finished build, found ${this.found}; compile the model again with --resume`
+  }
+  override get [CliError.userMessage]() {
+    return this.message
+  }
+}
+
+/** Facts as JSON, and as lines for people. */
+interface Facts {
+  readonly json: unknown
+  readonly lines: ReadonlyArray<string>
+}
+
+const shapeText = (shape: ReadonlyArray<number | string>): string => `[${shape.join(" × ")}]`
+
+const archiveFacts = Effect.fnUntraced(function*(path: string) {
+  const { files, manifest } = yield* listArchive(path, MANIFEST)
+  const parsed = manifest === undefined
+    ? undefined
+    : yield* Effect.option(Schema.decodeEffect(Schema.fromJsonString(HostManifest))(manifest))
+  const parts = parsed?._tag === "Some" ? parsed.value.parts : []
+  const facts: Facts = {
+    json: { kind: "archive", path, files, parts },
+    lines: [
+      ...columns([["file", "size"], ...files.map(({ bytes, name }) => [name, formatSize(bytes)])], [1]),
+      ...parts.flatMap(({ inputs, name, outputs }) => [
+        "",
+        name,
+        ...inputs.map((value) => `  in   ${value.name} ${value.dtype} ${shapeText(value.shape)}`),
+        ...outputs.map((value) => `  out  ${value.name} ${value.dtype} ${shapeText(value.shape)}`)
+      ])
+    ]
+  }
+  return facts
+})
+
+const PrecisionFile = Schema.Struct({
+  programs: Schema.Record(
+    Schema.String,
+    Schema.Struct({ precision: Schema.NullOr(Schema.String), compile: Schema.Boolean })
+  )
+})
+
+const buildFacts = Effect.fnUntraced(function*(folder: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const read = <A>(relative: string, schema: Schema.Codec<A, unknown>) => {
+    const file = path.join(folder, relative)
+    const damaged = (error: { readonly message: string }) => new BuildDamaged({ path: file, found: error.message })
+    return Effect.flatMap(
+      Effect.mapError(fs.readFileString(file), damaged),
+      (text) => Effect.mapError(Schema.decodeUnknownEffect(Schema.fromJsonString(schema))(text), damaged)
+    )
+  }
+  const config = yield* read(runtimeConfigPath, RuntimeConfig)
+  const precision = yield* read("sima_files/devkit/precision.json", PrecisionFile)
+  const archives = yield* Effect.forEach(config.layers, (_, layer) => {
+    const name = `layer_${layer}.tar.gz`
+    return fs.stat(path.join(folder, "sima_files", "mpk", name)).pipe(
+      Effect.map(({ size }) => ({ name, bytes: Number(size) })),
+      Effect.orElseSucceed(() => ({ name, bytes: undefined }))
+    )
+  })
+  const counts = Map.groupBy(
+    Object.values(precision.programs),
+    (program) => program.compile ? program.precision ?? "" : "left out"
+  )
+  const present = archives.filter(({ bytes }) => bytes !== undefined)
+  const total = present.reduce((sum, { bytes = 0 }) => sum + bytes, 0)
+  const facts: Facts = {
+    json: { kind: "build", path: folder, config, precision: precision.programs, archives },
+    lines: [
+      ...columns([
+        ["build", folder],
+        [
+          "model",
+          `${config.family}, ${config.layers.length} layers, hidden ${config.hidden}, vocabulary ${config.vocabulary}`
+        ],
+        ["context", `${config.maxNumTokens} tokens, ${config.groupSize} per prefill pass`],
+        ["last layer", config.returnLogits ? "gives logits" : "gives the token"],
+        ["embeddings", config.embeddings.dtype],
+        ["archives", `${present.length} of ${archives.length}, ${formatSize(total)}`]
+      ]),
+      "",
+      ...columns([["programs", "precision"], ...[...counts].map(([name, all]) => [`${all.length}`, name])], [0])
+    ]
+  }
+  return facts
+})
+
+const checkpointFacts = (folder: string) =>
+  Effect.gen(function*() {
+    const { job: { checkpoint, model } } = yield* (yield* Compiler).plan(
+      CompileRequest.make({ modelPath: folder, output: folder })
+    )
+    const { facts } = model
+    const types = Map.groupBy(checkpoint.tensors.values(), ({ dtype }) => dtype)
+    const rows = [...types].map(([dtype, tensors]) => [
+      dtype,
+      `${tensors.length}`,
+      formatSize(tensors.reduce((sum, { range }) => sum + range.length, 0))
+    ])
+    const found: Facts = {
+      json: {
+        kind: "checkpoint",
+        path: checkpoint.path,
+        facts,
+        tensors: [...checkpoint.tensors.values()].map(({ dtype, name, shape }) => ({ name, dtype, shape })),
+        warnings: checkpoint.warnings
+      },
+      lines: [
+        ...columns([
+          ["checkpoint", checkpoint.path],
+          ["model", `${facts.family}, ${facts.layers.length} layers`],
+          ["hidden", `${facts.hidden}, MLP ${facts.intermediate}, vocabulary ${facts.vocabulary}`],
+          ["attention", `${facts.heads} heads of ${facts.headSize}, ${facts.keyValueHeads} of keys and values`],
+          ["positions", `${facts.positions}`],
+          ["head", facts.head === facts.embedding.tensor ? "tied to the embedding" : facts.head]
+        ]),
+        "",
+        ...columns([["dtype", "tensors", "size"], ...rows], [1, 2]),
+        ...checkpoint.warnings.map((warning) => `warning: ${warning}`)
+      ]
+    }
+    return found
+  }).pipe(Effect.provide(compilerFor(CompileRequest.make({ modelPath: folder, output: folder }))))
+
+/** `llima inspect`: what a checkpoint, an archive or a build holds; recognised by what is there. */
+export const inspect = Effect.fn("Inspect.inspect")(function*({ json, path: given }: InspectRequest) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const target = path.resolve(given)
+  const isBuild = yield* Effect.orElseSucceed(fs.exists(path.join(target, runtimeConfigPath)), () => false)
+  const facts = target.endsWith(".tar.gz")
+    ? yield* archiveFacts(target)
+    : isBuild
+    ? yield* buildFacts(target)
+    : yield* checkpointFacts(target)
+  yield* Console.log(json ? JSON.stringify(facts.json) : facts.lines.join("\n"))
+})
