@@ -3,7 +3,8 @@
  * comes out, how it runs, how it fails. `llima-compile/testing` has the target, checkpoints and clock for tests.
  *
  * ```ts
- * import { NodeServices } from "@effect/platform-node"
+ * import { NodeRuntime, NodeServices } from "@effect/platform-node"
+ * import { Console, Effect, Layer } from "effect"
  * import { Compiler, compilerFor, CompileRequest, Progress } from "llima-compile"
  *
  * const request = CompileRequest.make({ modelPath: "./SmolLM2", output: "./out", jobs: 2 })
@@ -11,10 +12,8 @@
  *   const report = yield* (yield* Compiler).compile(request)
  *   yield* Console.log(`${report.archives} archives in ${report.output}`)
  * })
- * NodeRuntime.runMain(build.pipe(
- *   Effect.provide(compilerFor(request)),
- *   Effect.provide([Progress.layer((event) => Console.error(event._tag)), NodeServices.layer])
- * ))
+ * const Show = Progress.layer((event) => Console.error(event._tag))
+ * NodeRuntime.runMain(Effect.provide(build, Layer.provide(compilerFor(request), [Show, NodeServices.layer])))
  * ```
  *
  * Or as a stream, with a target of one's own in place of the request's:
@@ -22,7 +21,7 @@
  * ```ts
  * compileStream(request).pipe(
  *   Stream.runForEach((event) => Console.log(event._tag)),
- *   Effect.provide([Layer.merge(servicesFor(request), MyTarget), NodeServices.layer])
+ *   Effect.provide(Layer.mergeAll(servicesFor(request), MyTarget, NodeServices.layer))
  * )
  * ```
  */

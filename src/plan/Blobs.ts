@@ -2,13 +2,13 @@ import { type BlobLayout, layoutBlob } from "../quantize/Blob.ts"
 import { weightsOf } from "../quantize/Quantizer.ts"
 import { schemeOf } from "../quantize/scheme/registry.ts"
 import { keyOf } from "./Identity.ts"
-import { graphOf, identitiesOf, type Job } from "./Job.ts"
+import { graphOf, type Job } from "./Job.ts"
 import { type Part, type Program, programName } from "./Parts.ts"
 import { choiceOf } from "./Precision.ts"
 
 /** One file of quantised weights, of one part under one scheme; prefill and decode read the same when their precision is the same. */
 export interface Blob {
-  /** file name: part, layer, scheme, and the key of what it is made from */
+  /** file name: part, layer, scheme, and the key of what is in it */
   readonly name: string
   readonly layout: BlobLayout
   /** programs whose graphs read it */
@@ -31,7 +31,8 @@ export const blobsOf = (job: Job, index: number): ReadonlyArray<Blob> =>
       const scheme = schemeOf(precision)
       if (scheme === undefined) return []
       const weights = weightsOf(graph, scheme, job.model.facts.head)
-      const key = keyOf({ scheme, weights, source: identitiesOf(job, [graph]) })
+      // not of the checkpoint's files: the same checkpoint in another folder gives the same graphs, which name the blob
+      const key = keyOf({ scheme, weights })
       const name = `${part.toLowerCase()}_${index}.${scheme.name}.${key.slice(0, 16)}.bin`
       return weights.length === 0 ? [] : [{ name, layout: layoutBlob(weights), programs }]
     })

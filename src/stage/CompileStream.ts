@@ -18,7 +18,7 @@ export type CompileEvent = ProgressEvent | { readonly _tag: "Finished"; readonly
  * ```ts
  * compileStream(request).pipe(
  *   Stream.runForEach((event) => event._tag === "Finished" ? Console.log(event.report.output) : Effect.void),
- *   Effect.provide([servicesFor(request), NodeServices.layer])
+ *   Effect.provide(Layer.merge(servicesFor(request), NodeServices.layer))
  * )
  * ```
  */

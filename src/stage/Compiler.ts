@@ -16,7 +16,7 @@ import { prepare } from "./Prepare.ts"
 import { Progress } from "./Progress.ts"
 import { stages } from "./registry.ts"
 import { InputMissing, type NotSupported, OutOfBudget } from "./StageError.ts"
-import { folders, Workspace } from "./Workspace.ts"
+import { folders, type StepOutput, Workspace } from "./Workspace.ts"
 import type { WorkspaceError } from "./WorkspaceError.ts"
 
 /** Every way in which planning fails. */
@@ -89,6 +89,16 @@ const check = Effect.fn("Compiler.check")(function*({ job }: Plan, todo: Readonl
   }
 })
 
+/** Removes what a step wrote under other options and no longer writes. */
+const removeOld = Effect.fnUntraced(function*(step: string, outputs: ReadonlyArray<StepOutput>) {
+  const workspace = yield* Workspace
+  const fs = yield* FileSystem.FileSystem
+  const before = Option.toArray(yield* workspace.stamp(step)).flatMap((stamp) => stamp.outputs)
+  const now = new Set(yield* Effect.forEach(outputs, ({ path }) => workspace.at(path)))
+  const old = (yield* Effect.forEach(before, ({ path }) => workspace.at(path))).filter((file) => !now.has(file))
+  yield* Effect.forEach(old, (file) => Effect.ignore(fs.remove(file, { force: true })))
+})
+
 /** Runs a plan in its output folder: what is fresh is kept, the rest is made, leftovers of other plans are swept. */
 const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const workspace = yield* Workspace
@@ -102,9 +112,10 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     if ((request.resume || !wanted.some((step) => step.id === id)) && (yield* workspace.fresh(id, key))) fresh.add(id)
   }
   if (request.keepQuantized === "none") {
-    // Their outputs were dropped on purpose; a layer whose archive is fresh needs them no more.
-    for (const { id, needs, stage } of plan.steps) {
-      if (stage === "COMPILE" && fresh.has(id)) needs.forEach((need) => fresh.add(need))
+    // Their outputs were dropped on purpose; when all that was made of them is fresh, nothing needs them any more.
+    for (const { id } of plan.steps.filter(({ stage }) => stage === "QUANTIZE").reverse()) {
+      const users = plan.steps.filter(({ needs }) => needs.includes(id))
+      if (users.every((user) => fresh.has(user.id))) fresh.add(id)
     }
   }
   const todo = wanted.filter(({ id }) => !fresh.has(id))
@@ -140,6 +151,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
       const stage = stages.find(({ name }) => name === step.stage)
       if (stage === undefined) return yield* Effect.die(new Error(`no stage ${step.stage}`))
       const { outputs } = yield* stage.run(step, plan)
+      yield* removeOld(step.id, outputs)
       // Syncing waits for the disk; the steps that come after need not. A step is finished, for --resume, once it is recorded.
       const recording = yield* Effect.forkScoped(Effect.uninterruptible(workspace.record(step.id, step.key, outputs)))
       recordings.push(recording)

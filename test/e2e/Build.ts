@@ -75,12 +75,17 @@ export const hashesOf = (root: string): Readonly<Record<string, string>> =>
     filesOf(root).map((file) => [file, createHash("sha256").update(readFileSync(join(root, file))).digest("hex")])
   )
 
-/** Both builds have the same files with the same bytes in `sima_files`. */
-export const assertSameBuild = (found: string, expected: string) => {
-  const wanted = hashesOf(join(expected, "sima_files"))
+/** Both folders have the same files with the same bytes; says which differ. */
+export const assertSameFiles = (found: string, expected: string) => {
+  const [here, wanted] = [hashesOf(found), hashesOf(expected)]
   assert.isAbove(Object.keys(wanted).length, 10)
-  assert.deepStrictEqual(hashesOf(join(found, "sima_files")), wanted)
+  const names = [...new Set([...Object.keys(here), ...Object.keys(wanted)])].sort()
+  assert.deepStrictEqual(names.filter((name) => here[name] !== wanted[name]), [])
 }
+
+/** Both builds have the same files with the same bytes in `sima_files`. */
+export const assertSameBuild = (found: string, expected: string) =>
+  assertSameFiles(join(found, "sima_files"), join(expected, "sima_files"))
 
 /** A build that is open on one thread, with its archives unpacked into a folder of the test. */
 export const opened = (out: string) => Effect.flatMap(folder, (cache) => open(out, { exact: true, threads: 1, cache }))

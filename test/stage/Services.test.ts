@@ -66,9 +66,10 @@ layer(NodeServices.layer)("servicesFor", (it) => {
         assert.deepStrictEqual(plan.job.target, { name: "mock", shapes: "fixed" })
         yield* (yield* Compiler).compile(request)
       }).pipe(
-        Effect.provide(Compiler.layer),
-        Effect.provide(Own),
-        Effect.provide(Progress.layer(({ _tag }) => Ref.update(events, (tags) => [...tags, _tag])))
+        Effect.provide(Compiler.layer.pipe(
+          Layer.provide(Own),
+          Layer.provide(Progress.layer(({ _tag }) => Ref.update(events, (tags) => [...tags, _tag])))
+        ))
       )
       assert.deepStrictEqual([...yield* Ref.get(used)].sort(), ["Kernels", "Mpk"])
       assert.strictEqual((yield* Ref.get(events))[0], "Planned")
@@ -82,7 +83,7 @@ layer(NodeServices.layer)("compilerFor", (it) => {
     Effect.gen(function*() {
       const request = yield* requestFor({ layers: 1 }, { target: "mock", jobs: 1 })
       const compile = Effect.flatMap(Compiler, (compiler) => compiler.compile(request))
-      const report = yield* compile.pipe(Effect.provide(compilerFor(request)), Effect.provide(Progress.layerSilent))
+      const report = yield* Effect.provide(compile, Layer.provide(compilerFor(request), Progress.layerSilent))
       assert.deepStrictEqual(report.steps.map(({ id }) => id).sort(), [
         "compile/layer_0",
         "devkit",

@@ -1,8 +1,17 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, FileSystem, Path, Runtime } from "effect"
+import { Deferred, Effect, Fiber, FileSystem, Layer, Path, Runtime } from "effect"
 import { TestClock } from "effect/testing"
-import { Compiler, type CompileRequest, OutOfBudget, type Step, StepsFailed } from "../../src/index.ts"
+import {
+  Compiler,
+  type CompileRequest,
+  Kernels,
+  Mpk,
+  OutOfBudget,
+  Progress,
+  type Step,
+  StepsFailed
+} from "../../src/index.ts"
 import { compilerTest, elapse, type MockBehaviour, MockTarget } from "../../src/testing.ts"
 import { archiveOf, filesOf, requestFor } from "./Build.ts"
 
@@ -152,7 +161,7 @@ layer(NodeServices.layer)("a build on a scripted target", (it) => {
       const request = yield* requestFor({ layers: 3 }, { jobs: 1 })
       yield* Effect.gen(function*() {
         const mock = yield* MockTarget
-        // layer 0 is compiled before the clock moves, layer 1 waits on it
+        // layer 0 needs no time; with its archive begun, what runs next is layer 1, which waits for an hour
         const fiber = yield* Effect.forkChild(compile(request))
         yield* mock.running(1).pipe(Effect.repeat({
           until: () => Effect.map(mock.links, ({ length }) => length > 0)
@@ -178,6 +187,32 @@ layer(NodeServices.layer)("a build on a scripted target", (it) => {
       for (const layer of [0, 1, 2]) {
         assert.deepStrictEqual(yield* archiveOf(request.output, layer), yield* archiveOf(undisturbed.output, layer))
       }
+    }))
+
+  it.effect("leaves no half archive when it is interrupted while it writes one", () =>
+    Effect.gen(function*() {
+      const request = yield* requestFor({ layers: 1 })
+      const fs = yield* FileSystem.FileSystem
+      const writing = yield* Deferred.make<string>()
+      const slow = Mpk.of({
+        write: (path) =>
+          Effect.orDie(fs.writeFileString(path, "half of an arch")).pipe(
+            Effect.andThen(Deferred.succeed(writing, path)),
+            Effect.andThen(Effect.never)
+          )
+      })
+      const services = Layer.mergeAll(
+        MockTarget.layer(),
+        Kernels.layer(1),
+        Layer.succeed(Mpk, slow),
+        Progress.layerSilent
+      )
+      const fiber = yield* Effect.forkChild(Effect.provide(compile(request), Layer.provide(Compiler.layer, services)))
+      assert.isTrue(yield* fs.exists(yield* Deferred.await(writing)))
+      yield* Fiber.interrupt(fiber)
+      const files = yield* filesOf(request.output)
+      assert.include(files, "sima_files/quantized/group_pre_0.onnx")
+      assert.isEmpty(files.filter((file) => file.includes(".tmp-") || file.includes("mpk/")))
     }))
 
   it.effect("refuses a plan whose largest step is over the memory that it may take, before any work", () =>
