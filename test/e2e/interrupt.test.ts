@@ -95,7 +95,7 @@ const moments = Array.from({ length: 5 }, () => random())
 describe(`a build that was stopped (LLIMA_TEST_SEED=${seed})`, () => {
   layer(large, { excludeTestServices: true, timeout: 30_000 })((it) => {
     const args = (
-      { configurationFile, modelPath }: Omit<Asked, "output">
+      { configurationFile, modelPath }: Source
     ) => [modelPath, "-c", configurationFile, "-j", "2"]
 
     it.effect.each(moments)(
