@@ -18,24 +18,28 @@ mkdirSync(values.out, { recursive: true })
 const build = join(values.out, "bf16"), file = `${build}.logits.npy`
 compile(values.dist, values.model, build, precisions.bf16)
 
-const rows = JSON.parse(readFileSync(join(fixture, "prompts.json"), "utf8")).map(({ exact_steps: steps, greedy_ids: greedy, ids, name }) => {
-  const got = run(values.dist, build, ids, ["--max_new_tokens", String(greedy.length), "--logits", file, "--exact"])
-  const miss = greedy.findIndex((id, i) => id !== got.ids[i])
-  const equal = miss < 0 ? greedy.length : miss
-  const expected = join(fixture, `logits_${name}.npy`)
-  const vocabulary = npy(file).shape[1]
-  const last = npy(file).data.subarray(-vocabulary)
-  const error = existsSync(expected) ? Math.max(...npy(expected).data.map((value, i) => Math.abs(value - last[i]))) : undefined
-  return {
-    prompt: name,
-    tokens: ids.length,
-    "exact steps": steps,
-    "equal steps": equal,
-    "of": greedy.length,
-    "max logit error": error === undefined ? "" : error.toExponential(2),
-    ok: equal >= steps && (error === undefined || error <= 1e-3)
+const rows = JSON.parse(readFileSync(join(fixture, "prompts.json"), "utf8")).map(
+  ({ exact_steps: steps, greedy_ids: greedy, ids, name }) => {
+    const got = run(values.dist, build, ids, ["--max_new_tokens", String(greedy.length), "--logits", file, "--exact"])
+    const miss = greedy.findIndex((id, i) => id !== got.ids[i])
+    const equal = miss < 0 ? greedy.length : miss
+    const expected = join(fixture, `logits_${name}.npy`)
+    const vocabulary = npy(file).shape[1]
+    const last = npy(file).data.subarray(-vocabulary)
+    const error = existsSync(expected)
+      ? Math.max(...npy(expected).data.map((value, i) => Math.abs(value - last[i])))
+      : undefined
+    return {
+      prompt: name,
+      tokens: ids.length,
+      "exact steps": steps,
+      "equal steps": equal,
+      "of": greedy.length,
+      "max logit error": error === undefined ? "" : error.toExponential(2),
+      ok: equal >= steps && (error === undefined || error <= 1e-3)
+    }
   }
-})
+)
 rmSync(values.out, { recursive: true, force: true })
 console.table(rows)
 process.exitCode = rows.every(({ ok }) => ok) ? 0 : 1

@@ -39,7 +39,10 @@ export const peer = (python, name, args, env = {}) => child(python, [join(root, 
 /** Compiles every part with one precision. */
 export const compile = (dist, model, out, precision, args = []) => {
   const config = `${out}.py`
-  writeFileSync(config, `def get_layer_configuration(model_properties, layer):\n    return {"precision": "${precision}"}\n`)
+  writeFileSync(
+    config,
+    `def get_layer_configuration(model_properties, layer):\n    return {"precision": "${precision}"}\n`
+  )
   rmSync(out, { recursive: true, force: true })
   return llima(dist, "llima-compile", [model, "-c", config, "-o", out, "--log_level", "ERROR", ...args])
 }

@@ -63,7 +63,13 @@ for (const [name, precision] of Object.entries(precisions)) {
   for (const [i, arithmetic] of ["--exact", "default"].entries()) {
     const all = documents.flatMap(({ ids }, w) => {
       const file = `${build}.logits.npy`
-      run(values.dist, build, ids, ["--max_new_tokens", "1", "--logits", file, ...(arithmetic === "--exact" ? ["--exact"] : [])])
+      run(values.dist, build, ids, [
+        "--max_new_tokens",
+        "1",
+        "--logits",
+        file,
+        ...(arithmetic === "--exact" ? ["--exact"] : [])
+      ])
       return measure(w, ids, npy(file))
     })
     const kl = mean(all.map((one) => one.kl))

@@ -11,11 +11,17 @@ const systems = ["android", "darwin", "linux", "win32", "freebsd", "openbsd"]
 let added = 0
 for (const [key, entry] of Object.entries(lock.packages)) {
   for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
-    if (lock.packages[`node_modules/${name}`] !== undefined || lock.packages[`${key}/node_modules/${name}`] !== undefined) continue
+    if (
+      lock.packages[`node_modules/${name}`] !== undefined || lock.packages[`${key}/node_modules/${name}`] !== undefined
+    ) continue
     const words = name.split(/[/-]/)
     const os = systems.find((system) => words.includes(system))
     const cpu = ["arm64", "arm", "x64", "ppc64", "riscv64", "loong64", "wasm32"].find((one) => words.includes(one))
-    const libc = words.includes("musl") ? "musl" : os === "linux" && (words.includes("glibc") || words.includes("gnu")) ? "glibc" : undefined
+    const libc = words.includes("musl")
+      ? "musl"
+      : os === "linux" && (words.includes("glibc") || words.includes("gnu"))
+      ? "glibc"
+      : undefined
     lock.packages[`node_modules/${name}`] = {
       version,
       ...cpu === undefined ? {} : { cpu: [cpu] },
@@ -29,6 +35,9 @@ for (const [key, entry] of Object.entries(lock.packages)) {
 }
 const root = lock.packages[""]
 delete lock.packages[""]
-lock.packages = { "": root, ...Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => a.localeCompare(b, "en"))) }
+lock.packages = {
+  "": root,
+  ...Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => a.localeCompare(b, "en")))
+}
 writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`)
 console.error(`${added} packages of other platforms added`)

@@ -163,13 +163,7 @@ export const compileFlags = {
   dryRun: off("dry_run", "Print the plan and stop"),
   maxMemory,
   quality: choice("quality", qualities, "Plain rounding, or calibration with activations", defaults.quality),
-  verify: Flag.Literals("verify", verifyModes).pipe(
-    Flag.withMetavar(verifyModes.join("|")),
-    Flag.withDescription(
-      "Compare programs with the float reference [default: quick on the host target, none on others]"
-    ),
-    Flag.optional
-  ),
+  verify: choice("verify", verifyModes, "Compare programs with the float reference (not built yet)", defaults.verify),
   force: off("force", "Replace an output folder that this tool did not make"),
   keep: choice(
     "keep",

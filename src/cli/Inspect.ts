@@ -68,7 +68,7 @@ const buildFacts = Effect.fnUntraced(function*(folder: string) {
     const damaged = (error: { readonly message: string }) => new BuildDamaged({ path: file, found: error.message })
     return Effect.flatMap(
       Effect.mapError(fs.readFileString(file), damaged),
-      (text) => Effect.mapError(Schema.decodeUnknownEffect(Schema.fromJsonString(schema))(text), damaged)
+      (text) => Effect.mapError(Schema.decodeEffect(Schema.fromJsonString(schema))(text), damaged)
     )
   }
   const config = yield* read(runtimeConfigPath, RuntimeConfig)

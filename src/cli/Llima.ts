@@ -54,8 +54,12 @@ export const llimaCommand = <E1, R1, E2, R2, E3, R3>({ inspect, plan, run }: {
         Command.withExamples([{ command: "llima inspect out/sima_files/mpk/layer_0.tar.gz" }])
       ),
       runCommand(run),
-      notBuilt("verify", "Compares a build with the float model", "llima-compile --verify full checks while it builds"),
+      notBuilt(
+        "verify",
+        "Compares a build with the float model",
+        "llima run --exact --logits gives figures to compare"
+      ),
       notBuilt("serve", "Serves a build over HTTP", "llima run OUT --json answers one prompt"),
-      notBuilt("report", "Renders a build's report", "build.json in the output folder holds the figures")
+      notBuilt("report", "Renders a build's report", "llima inspect says what a build holds")
     ])
   )

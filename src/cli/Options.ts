@@ -56,7 +56,7 @@ export const compileProblems = (options: CompileOptions): ReadonlyArray<string> 
   const width = Option.getOrUndefined(options.inputWidth)
   const configuration = Option.getOrUndefined(options.configurationFile)
   const python = Option.getOrUndefined(options.python)
-  const verify = Option.getOrElse(options.verify, () => "none")
+  const { verify } = options
   return [
     ...options.modelPath.trim() === "" ? ["MODEL_PATH is empty"] : [],
     ...empty("output", Option.getOrUndefined(options.output)),
@@ -156,7 +156,7 @@ export const compileRequest = (
       dryRun: options.dryRun,
       maxMemory,
       quality: options.quality,
-      verify: Option.getOrElse(options.verify, () => target === "host" ? "quick" : "none"),
+      verify: options.verify,
       force: options.force,
       keepQuantized: options.keep,
       pack: options.pack

@@ -30,7 +30,8 @@ export const defaults = {
   futureTokenMaskSize: 128,
   target: "host",
   quality: "fast",
-  verify: "quick",
+  // quick once verification is built
+  verify: "none",
   keepQuantized: "all",
   pack: "fast",
   maxMemory: 2 ** 31

@@ -113,7 +113,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   }
   if (request.keepQuantized === "none") {
     // Their outputs were dropped on purpose; when all that was made of them is fresh, nothing needs them any more.
-    for (const { id } of plan.steps.filter(({ stage }) => stage === "QUANTIZE").reverse()) {
+    for (const { id } of plan.steps.filter(({ stage }) => stage === "QUANTIZE").toReversed()) {
       const users = plan.steps.filter(({ needs }) => needs.includes(id))
       if (users.every((user) => fresh.has(user.id))) fresh.add(id)
     }

@@ -23,6 +23,11 @@ const refusal = (request: CompileRequest): NotSupported | undefined =>
     })
     : request.quality === "best"
     ? new NotSupported({ what: "--quality best", advice: "calibration is not built yet; use --quality fast" })
+    : request.verify !== "none"
+    ? new NotSupported({
+      what: `--verify ${request.verify}`,
+      advice: "verification is not built yet; use --verify none"
+    })
     : request.stages.includes("model_sdk") && request.stages.length < stageFlags.length
     ? new NotSupported({
       what: "--model_sdk",

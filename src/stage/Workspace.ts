@@ -88,7 +88,13 @@ export class Workspace extends Context.Service<Workspace, {
         const root = path.resolve(output)
         const within = (relative: string) => path.join(root, relative)
 
-        yield* mapped(fs.makeDirectory(root, { recursive: true }), root)
+        // Folder by folder: Node's own recursion never ends where none can be made (/proc).
+        const make = (folder: string): Effect.Effect<void, PlatformError.PlatformError> =>
+          Effect.flatMap(fs.exists(folder), (there) =>
+            there || path.dirname(folder) === folder
+              ? Effect.void
+              : Effect.andThen(make(path.dirname(folder)), fs.makeDirectory(folder)))
+        yield* mapped(make(root), root)
         const found = yield* mapped(fs.readDirectory(root), root)
         if (!force && found.length > 0 && !found.includes(folders.own)) {
           return yield* new WorkspaceError({

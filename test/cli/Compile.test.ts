@@ -50,7 +50,7 @@ describe("llima-compile", () => {
         python: undefined,
         dryRun: false,
         quality: "fast",
-        verify: "quick",
+        verify: "none",
         force: false,
         keepQuantized: "all",
         pack: "fast"
@@ -202,7 +202,7 @@ describe("llima-compile", () => {
         "--dry_run": "off",
         "--max_memory": "half of what is free",
         "--quality": "fast",
-        "--verify": "quick",
+        "--verify": "none",
         "--force": "off",
         "--keep": "all",
         "--pack": "fast"

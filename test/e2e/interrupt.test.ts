@@ -11,6 +11,7 @@ import {
   compile,
   filesOf,
   folder,
+  hashesOf,
   opened,
   Platform,
   stepsOf
@@ -51,9 +52,7 @@ const stopped = (args: ReadonlyArray<string>, out: string, files: number, signal
     let stderr = ""
     child.stderr.on("data", (text) => stderr += String(text))
     const ended = new Promise<number | null>((resolve) => child.on("close", resolve))
-    let over = false
-    void ended.then(() => over = true)
-    while (!over && countFiles(out) < files) await setImmediate()
+    while (child.exitCode === null && countFiles(out) < files) await setImmediate()
     child.kill(signal)
     return { code: await ended, stderr }
   })
@@ -65,6 +64,15 @@ const countFiles = (out: string): number => {
   } catch {
     return 0
   }
+}
+
+/** What a stopped build has under a file's own name is what the whole build has there. */
+const assertWhole = (output: string, out: string) => {
+  const whole = hashesOf(out)
+  const names = Object.entries(hashesOf(output)).filter(([name]) =>
+    !name.includes(".tmp-") && !name.startsWith(".llima")
+  )
+  assert.deepStrictEqual(names.filter(([name, hash]) => hash !== whole[name]), [])
 }
 
 const finishedSteps = (out: string): ReadonlyArray<string> =>
@@ -88,16 +96,14 @@ const large = Layer.effect(
   })
 ).pipe(Layer.provideMerge(Platform))
 
+const args = ({ configurationFile, modelPath }: Source) => [modelPath, "-c", configurationFile, "-j", "2"]
+
 const seed = Number(process.env["LLIMA_TEST_SEED"] ?? Date.now() % 1_000_000)
 const random = numbersFrom(seed)
 const moments = Array.from({ length: 5 }, () => random())
 
 describe(`a build that was stopped (LLIMA_TEST_SEED=${seed})`, () => {
   layer(large, { excludeTestServices: true, timeout: 30_000 })((it) => {
-    const args = (
-      { configurationFile, modelPath }: Source
-    ) => [modelPath, "-c", configurationFile, "-j", "2"]
-
     it.effect.each(moments)(
       "by kill -9 at %s of its files goes on with --resume, and nobody can tell",
       (moment) =>
@@ -130,6 +136,7 @@ describe(`a build that was stopped (LLIMA_TEST_SEED=${seed})`, () => {
           assert.include(stderr, "--resume")
           assert.deepStrictEqual(filesOf(output).filter((file) => file.includes(".tmp-")), [])
           assert.isFalse(filesOf(output).includes(".llima/lock"))
+          assertWhole(output, out)
           const finished = finishedSteps(output)
           assert.isAbove(finished.length, 0)
           const { kept, made } = stepsOf(yield* compile({ ...asked, output, resume: true }))
