@@ -1,11 +1,34 @@
 import type { Architecture } from "./Architecture.ts"
+import { gemma } from "./gemma.ts"
+import { gemma2 } from "./gemma2.ts"
+import { gemma3_text } from "./gemma3_text.ts"
+import { granite } from "./granite.ts"
 import { llama } from "./llama.ts"
 import { mistral } from "./mistral.ts"
+import { olmo2 } from "./olmo2.ts"
+import { phi3 } from "./phi3.ts"
 import { qwen2 } from "./qwen2.ts"
 import { qwen3 } from "./qwen3.ts"
+import { smollm3 } from "./smollm3.ts"
+import { stablelm } from "./stablelm.ts"
+import { starcoder2 } from "./starcoder2.ts"
 
 /** Every model family that can be compiled. */
-export const architectures = [llama, mistral, qwen2, qwen3] as const satisfies ReadonlyArray<Architecture>
+export const architectures = [
+  gemma,
+  gemma2,
+  gemma3_text,
+  granite,
+  llama,
+  mistral,
+  olmo2,
+  phi3,
+  qwen2,
+  qwen3,
+  smollm3,
+  stablelm,
+  starcoder2
+] as const satisfies ReadonlyArray<Architecture>
 
 /** The family of a `model_type`; undefined where nobody reads it. */
 export const find = (modelType: string): Architecture | undefined =>

@@ -22,10 +22,13 @@ const numbers = (value: unknown): ReadonlyArray<number> =>
 const text = (value: unknown, unused: string): string => typeof value === "string" ? value : unused
 
 const ropeConfig = (facts: ModelFacts, config: Settings) => {
-  const scaling = settings(config["rope_scaling"] ?? config["rope_parameters"])
+  // One embedding for all layers, or one by type of layer: then the settings are those of layers that see everything.
+  const parameters = settings(config["rope_parameters"])
+  const scaling = settings(config["rope_scaling"] ?? parameters["full_attention"] ?? parameters)
+  const local = config["rope_local_base_freq"] ?? settings(parameters["sliding_attention"])["rope_theta"]
   return {
     rope_theta: facts.ropeTheta,
-    rope_local_base_freq: number(config["rope_local_base_freq"], facts.ropeTheta),
+    rope_local_base_freq: number(local, facts.ropeTheta),
     rope_dimension_count: 2 * (facts.ropes[0]?.inverseFrequencies.length ?? 0),
     rope_scaling: {
       factor: number(scaling["factor"], 0),

@@ -155,12 +155,12 @@ const modelSteps = (job: Job): ReadonlyArray<Step> => {
     bytes,
     mtimeMillis
   }))
-  const link = (id: string, stage: StageName, folder: string): Step => ({
+  const link = (id: string, stage: StageName, folder: string, needs: ReadonlyArray<string>): Step => ({
     id,
     stage,
     layer: undefined,
     key: keyOf({ source, folder }),
-    needs: [],
+    needs,
     outputs: weightFiles(job).map((file) => `${folder}/weights/${file.split(/[\\/]/).at(-1)}`),
     reads: 0,
     writes: 0,
@@ -189,8 +189,8 @@ const modelSteps = (job: Job): ReadonlyArray<Step> => {
       writes: request.quantizeEmbeddings ? model.facts.vocabulary * (model.facts.hidden + 2) : embedding.range.length,
       memory: STEP_MEMORY
     },
-    link("onnx/weights", "ONNX", paths.onnx),
-    link("quantize/weights", "QUANTIZE", paths.quantized)
+    link("onnx/weights", "ONNX", paths.onnx, []),
+    link("quantize/weights", "QUANTIZE", paths.quantized, ["onnx/weights"])
   ]
 }
 

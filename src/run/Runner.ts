@@ -86,9 +86,11 @@ export const open = Effect.fn("Runner.open")(function*(
           reason: new Unreadable({ detail: error.message, advice: "set LLIMA_CACHE to a folder that may be written" })
         })
     )
+    // A layer that the configuration file left out whole has no archive; the linker names its programs.
+    const archived = config.layers.flatMap(({ programs }, i) => programs.length > 0 ? [i] : [])
     const archives = yield* Effect.forEach(
-      config.layers,
-      (_, i) => openArchive(path.resolve(out, "sima_files", "mpk", `layer_${i}.tar.gz`), folder),
+      archived,
+      (i) => openArchive(path.resolve(out, "sima_files", "mpk", `layer_${i}.tar.gz`), folder),
       { concurrency: 2 }
     )
     const graphs = new Map(archives.flatMap((archive) => [...archive.graphs]))

@@ -17,13 +17,16 @@ const equal = (a: Float32Array | undefined, b: Float32Array | undefined): boolea
 }
 
 /**
- * Two tokens, then one, each through caches whose new rows are NaN before, and once more: NaN shows where attention read a row before
+ * Two tokens (one where a pass takes no more), then one, each through caches whose new rows are NaN before, and once more: NaN shows where attention read a row before
  * the pass wrote it, or where the pass wrote it elsewhere.
  */
-const isSound = async (tested: Passes, positions: number): Promise<boolean> => {
+const isSound = async (tested: Passes, { groupSize, positions }: Build): Promise<boolean> => {
+  const tokens = Math.min(2, groupSize, positions)
   const steps: ReadonlyArray<Step> = [
-    { ids: positions > 1 ? [0, 0] : [0], position: 0, wanted: "logits", long: false, phase: "group" },
-    ...positions > 2 ? [{ ids: [0], position: 2, wanted: "logits", long: false, phase: "single" } as const] : []
+    { ids: [0, 0].slice(0, tokens), position: 0, wanted: "logits", long: false, phase: "group" },
+    ...positions > tokens
+      ? [{ ids: [0], position: tokens, wanted: "logits", long: false, phase: "single" } as const]
+      : []
   ]
   for (const step of steps) {
     tested.poison(step.position, step.ids.length)
@@ -49,7 +52,7 @@ const open = async (build: Build, programs: Programs): Promise<Answer> => {
   const single = programs.single === undefined ? group : await make(programs.single).catch(textOf)
   if (typeof single === "string") return { kind: "refused", detail: single }
   passes = new Passes(ort, build, programs, { group, single })
-  const sound = await isSound(passes, build.positions)
+  const sound = await isSound(passes, build)
   if (!sound) {
     await Promise.all([...new Set([group, single])].map((session) => session.release()))
     passes = undefined

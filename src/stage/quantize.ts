@@ -58,7 +58,7 @@ const keptWeights = (job: Job, graphs: ReadonlyArray<Graph>): ReadonlyArray<Tens
 }
 
 const run = Effect.fn("quantize.run")(function*({ id, layer }: Step, { job }: Plan) {
-  if (layer === undefined) return yield* linkWeights(job, paths.quantized)
+  if (layer === undefined) return yield* linkWeights(job, paths.quantized, paths.onnx)
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const blobs = blobsOf(job, layer)

@@ -183,6 +183,96 @@ describe("windows", () => {
   })
 })
 
+describe("windows by type of layer", () => {
+  it("gemma2: every other layer, from the first", () => {
+    assert.deepStrictEqual(windows("gemma2", { num_hidden_layers: 3, sliding_window: 8 }), [8, undefined, 8])
+    assert.deepStrictEqual(windows("gemma2", {}), [4096, undefined])
+  })
+
+  it("gemma3_text: all but each sixth or the pattern's, with ropes of their own", () => {
+    const { layers, ropes } = model("gemma3_text", changed({ num_hidden_layers: 7, rope_theta: undefined })).facts
+    assert.deepStrictEqual(layers.map(({ window }) => window), [4096, 4096, 4096, 4096, 4096, undefined, 4096])
+    assert.deepStrictEqual(layers.map(({ rope }) => rope === "sliding"), layers.map(({ window }) => window === 4096))
+    const [million, tenThousand] = ["1e6", "1e4"].map((theta) =>
+      model("llama", changed({ head_dim: 256, rope_theta: Number(theta) })).facts.ropes[0]?.inverseFrequencies
+    )
+    const given = model("gemma3_text", changed({ head_dim: 256, rope_theta: undefined, num_hidden_layers: 6 })).facts
+    assert.deepStrictEqual(given.ropes.map(({ inverseFrequencies, name }) => [name, inverseFrequencies]), [
+      ["full", million],
+      ["sliding", tenThousand]
+    ])
+    assert.strictEqual(ropes.length, 2)
+    for (const key of ["sliding_window_pattern", "_sliding_window_pattern"]) {
+      assert.deepStrictEqual(windows("gemma3_text", { [key]: 2 }), [4096, undefined])
+    }
+  })
+
+  it("leave out the rope that no layer uses", () => {
+    const only = (type: string) =>
+      model("gemma3_text", changed({ layer_types: [type, type] })).facts.ropes.map(({ name }) => name)
+    assert.deepStrictEqual(only("full_attention"), ["full"])
+    assert.deepStrictEqual(only("sliding_attention"), ["sliding"])
+    assert.deepStrictEqual(model("smollm3", changed({ no_rope_layers: [0, 0] })).facts.ropes, [])
+  })
+
+  it("smollm3: layers without a rope, where a window is in use", () => {
+    const four = { num_hidden_layers: 4 }
+    const { layers } = model("smollm3", changed(four)).facts
+    assert.deepStrictEqual(layers.map(({ rope }) => rope), ["full", "full", "full", undefined])
+    const none = undefined
+    assert.deepStrictEqual(windows("smollm3", { ...four, sliding_window: 8 }), [none, none, none, none])
+    const on = { ...four, sliding_window: 8, use_sliding_window: true }
+    assert.deepStrictEqual(windows("smollm3", on), [none, none, none, 8])
+    assert.deepStrictEqual(windows("smollm3", { ...on, no_rope_layers: [0, 1, 1, 1] }), [8, none, none, none])
+  })
+})
+
+describe("a key that a family does not take", () => {
+  it.each([
+    ["gemma2", { hidden_activation: "relu2" }, "hidden_activation", true],
+    ["gemma2", { sliding_window: null }, "layer_types", false],
+    ["gemma3_text", { use_bidirectional_attention: true }, "use_bidirectional_attention", true],
+    ["gemma3_text", { rope_parameters: { rope_theta: 1 } }, "rope_parameters.full_attention", false],
+    ["smollm3", { no_rope_layers: [1] }, "no_rope_layers", false],
+    ["smollm3", { no_rope_layers: [1, 2] }, "no_rope_layers.1", false],
+    ["granite", { residual_multiplier: 0 }, "residual_multiplier", false],
+    ["phi3", { partial_rotary_factor: 0.4 }, "partial_rotary_factor", false],
+    ["phi3", { partial_rotary_factor: 2 }, "partial_rotary_factor", false],
+    ["stablelm", { qk_layernorm: true }, "qk_layernorm", true],
+    ["stablelm", { use_parallel_residual: true }, "use_parallel_residual", true]
+  ])("%s refuses %j, naming %s", (family, changes, path, unsupported) => {
+    const [first] = problems(changes, family)
+    assert.deepStrictEqual([first?.path, first?.unsupported], [path, unsupported])
+  })
+})
+
+describe("phi3", () => {
+  it("reads su and yarn, as its first files say, as longrope that begins after 4096 positions", () => {
+    const factors = { short_factor: [1, 1, 1, 2], long_factor: [2, 2, 2, 4] }
+    const ropesOf = (type: string) =>
+      model("phi3", changed({ max_position_embeddings: 8192, rope_scaling: { type, ...factors } })).facts.ropes
+    assert.strictEqual(ropesOf("longrope")[0]?.long?.above, 4096)
+    assert.deepStrictEqual(ropesOf("su"), ropesOf("longrope"))
+    assert.deepStrictEqual(ropesOf("yarn"), ropesOf("longrope"))
+  })
+})
+
+const caps = (changes: Record<string, unknown>) => {
+  const { attentionSoftCap, logitSoftCap } = model("gemma2", changed(changes)).facts
+  return [attentionSoftCap, logitSoftCap]
+}
+
+describe("caps", () => {
+  it("gemma2: a number, none for null, the family's where the key is absent", () => {
+    assert.deepStrictEqual(caps({}), [50, 30])
+    assert.deepStrictEqual(caps({ attn_logit_softcapping: null, final_logit_softcapping: null }), [
+      undefined,
+      undefined
+    ])
+    assert.deepStrictEqual(caps({ attn_logit_softcapping: 4, final_logit_softcapping: 5 }), [4, 5])
+  })
+})
+
 describe("facts", () => {
   it("of a case say what a runner needs", () => {
     const { facts } = model("llama", readCase("llama-tied-rope-llama3").config)

@@ -93,6 +93,18 @@ describe("vlmConfig", () => {
     })
   })
 
+  it("hands rope settings on that are kept by type of layer", () => {
+    const nested = {
+      full_attention: { rope_type: "linear", factor: 4, rope_theta: 100_000 },
+      sliding_attention: { rope_type: "default", rope_theta: 1000 }
+    }
+    const { rope_scaling: _, ...rest } = config
+    const options = { modelName: "x", maxNumTokens: 1, config: { ...rest, rope_parameters: nested } }
+    const { rope_local_base_freq, rope_scaling } = vlmConfig(facts, options).lm_cfg.rope_cfg
+    assert.strictEqual(rope_local_base_freq, 1000)
+    assert.deepInclude(rope_scaling, { factor: 4, rope_type: "linear" })
+  })
+
   it("says which layers see a window", () => {
     const layers = facts.layers.map((layer, index) => index === 0 ? { ...layer, window: 512 } : layer)
     const sliding = vlmConfig({ ...facts, layers }, { modelName: "x", maxNumTokens: 1, config }).lm_cfg

@@ -7,13 +7,15 @@ import { join } from "node:path"
 import { find } from "../../src/arch/registry.ts"
 import { Mpk } from "../../src/pack/Mpk.ts"
 import { decode } from "../../src/tensor/Npy.ts"
+import { greedyIds } from "../arch/Greedy.ts"
 import { build } from "./Build.ts"
 
 const fixtures = join(import.meta.dirname, "../fixtures/text")
 const cases = readdirSync(fixtures).filter((name) =>
   find(String(JSON.parse(readFileSync(join(fixtures, name, "config.json"), "utf8")).model_type)) !== undefined
 )
-const canRun = spawnSync("python3", ["-c", "import numpy, onnxruntime"]).status === 0
+const python = process.env["LLIMA_TEST_PYTHON"] ?? "python3"
+const canRun = spawnSync(python, ["-c", "import numpy, onnxruntime"]).status === 0
 
 const Expected = Schema.fromJsonString(Schema.Struct({
   tolerance: Schema.Finite,
@@ -34,6 +36,15 @@ describe("pythonFiles", () => {
   })
 })
 
+/** What `python -m llima_runtime` prints for a build with these options; it must not complain. */
+const runtime = (devkit: string, output: string, ...more: ReadonlyArray<string>): string => {
+  const options = ["-m", "llima_runtime", output, "--prompt_ids", `${output}/ids.json`, ...more]
+  const env = { ...process.env, LLIMA_CACHE: `${output}/cache`, PYTHONDONTWRITEBYTECODE: "1" }
+  const { stderr, stdout } = spawnSync(python, options, { cwd: devkit, encoding: "utf8", env })
+  assert.strictEqual(stderr, "")
+  return stdout
+}
+
 layer(Mpk.layer.pipe(Layer.provideMerge(NodeServices.layer)), { excludeTestServices: true })("llima_runtime", (it) => {
   // 40 tokens in groups of 16 leave a last group of 8; windows of 16 bite.
   describe.each(cases)("%s", (name) => {
@@ -48,16 +59,10 @@ layer(Mpk.layer.pipe(Layer.provideMerge(NodeServices.layer)), { excludeTestServi
           const text = yield* fs.readFileString(join(expected, "expected.json"))
           const { prompts: { long }, tolerance } = yield* Schema.decodeEffect(Expected)(text)
           yield* fs.writeFileString(`${output}/ids.json`, JSON.stringify(long.ids))
-          const run = (...more: ReadonlyArray<string>) => {
-            const options = ["-m", "llima_runtime", output, "--prompt_ids", `${output}/ids.json`, ...more]
-            const env = { ...process.env, LLIMA_CACHE: `${output}/cache`, PYTHONDONTWRITEBYTECODE: "1" }
-            const { stderr, stdout } = spawnSync("python3", options, { cwd: devkit, encoding: "utf8", env })
-            assert.strictEqual(stderr, "")
-            return stdout
-          }
-          assert.deepStrictEqual(JSON.parse(run("--max_new_tokens", "24", "--ignore_eos")), long.new_ids)
+          const answer = runtime(devkit, output, "--max_new_tokens", "24", "--ignore_eos")
+          assert.deepStrictEqual(JSON.parse(answer), long.new_ids)
 
-          run("--logits", `${output}/logits.npy`)
+          runtime(devkit, output, "--logits", `${output}/logits.npy`)
           const found = numbers(yield* fs.readFile(`${output}/logits.npy`))
           const wanted = numbers(yield* fs.readFile(join(expected, "logits_long.npy")))
           assert.strictEqual(found.length, wanted.length)
@@ -66,4 +71,21 @@ layer(Mpk.layer.pipe(Layer.provideMerge(NodeServices.layer)), { excludeTestServi
         })
     )
   })
+
+  it.effect.skipIf(!canRun)(
+    "turns all positions of a longrope run otherwise once it is past the border (skipped where python3 lacks numpy or onnxruntime)",
+    () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const output = yield* fs.makeTempDirectoryScoped()
+        const { devkit } = yield* build(join(fixtures, "phi3-longrope"), output, 16)
+        const text = yield* fs.readFileString(join(fixtures, "phi3-longrope/expected/expected.json"))
+        const { prompts: { long } } = yield* Schema.decodeEffect(Expected)(text)
+        const ids = long.ids.slice(0, 26)
+        yield* fs.writeFileString(`${output}/ids.json`, JSON.stringify(ids))
+        const expected = yield* Effect.promise(() => greedyIds("phi3-longrope", ids, 20))
+        const answer = runtime(devkit, output, "--max_new_tokens", "20", "--ignore_eos")
+        assert.deepStrictEqual(JSON.parse(answer), expected)
+      })
+  )
 })

@@ -99,7 +99,10 @@ describe("llima-compile", () => {
           ])
           assert.strictEqual(code, 3, err)
           assertMentions(err, example)
+          // the first layer was finished before, and stays
           assert.include(err, "--resume")
+          const finished = filesOf(join(out, ".llima/steps")).map((file) => decodeURIComponent(file))
+          for (const stage of ["onnx", "quantize"]) assert.include(finished, `${stage}/layer_0.json`)
           assert.notInclude(archivesOf(out), "sima_files/mpk/layer_1.tar.gz")
         }).pipe(Effect.scoped)
     )

@@ -78,9 +78,15 @@ export const separated = (
   return { q, k, v }
 }
 
-/** Scaled dot-product attention over the cache, `[tokens × queryWidth]`; window and causality are in the mask. */
-export const attend = (graph: Builder, shape: Shape, { keys, mask, q, values }: Cached, scale: number): Ref => {
+/** How scores are made of `q · k`: times `scale`, then `cap · tanh(scores / cap)` where there is a cap. */
+export interface Scores {
+  readonly scale: number
+  readonly cap: number | undefined
+}
+
+/** Dot-product attention over the cache, `[tokens × queryWidth]`; window and causality are in the mask. */
+export const attend = (graph: Builder, shape: Shape, { keys, mask, q, values }: Cached, scores: Scores): Ref => {
   const batched = (ref: Ref) => graph.unsqueeze(ref, [0])
-  const options = { qHeads: shape.heads, kvHeads: shape.keyValueHeads, scale }
+  const options = { qHeads: shape.heads, kvHeads: shape.keyValueHeads, scale: scores.scale, softcap: scores.cap }
   return graph.squeeze(graph.attention(batched(q), batched(keys), batched(values), mask, options), [0])
 }

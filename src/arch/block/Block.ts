@@ -28,6 +28,21 @@ export const beside = (blocks: ReadonlyArray<Block>): Block => ({
   on: (draft, x) => draft.graph.concat(blocks.map((block) => block.on(draft, x)), 1)
 })
 
+/** Blocks one after the other: each works on what the one before it gives. */
+export const chain = (blocks: ReadonlyArray<Block>): Block => ({
+  tensors: blocks.flatMap(({ tensors }) => tensors),
+  on: (draft, x) => blocks.reduce((value, block) => block.on(draft, value), x)
+})
+
+/** Gives what it gets: where other families have a norm. */
+export const unchanged: Block = chain([])
+
+/** The numbers times `factor`. */
+export const scaled = (factor: number): Block => ({
+  tensors: [],
+  on: ({ graph }, x) => graph.mul(x, graph.constant("factor", "f32", [], [factor]))
+})
+
 /** Stands where `Builder.split` gives fewer pieces than sizes, which it never does. */
 export const noPiece = (): never => {
   throw new Error("Split gives one piece for each size")

@@ -1,6 +1,14 @@
 import type { Builder, Ref } from "../../onnx/Builder.ts"
 import type { Expected, LayerFacts } from "../Architecture.ts"
-import { type Angles, attend, type Cached, type HeadNorms, type Projected, separated } from "./Attention.ts"
+import {
+  type Angles,
+  attend,
+  type Cached,
+  type HeadNorms,
+  type Projected,
+  type Scores,
+  separated
+} from "./Attention.ts"
 import type { Block, Draft } from "./Block.ts"
 import type { Shape } from "./Config.ts"
 
@@ -20,7 +28,7 @@ export const attentionFacts = (
   window: number | undefined
 ): LayerFacts => ({ kind: "attention", queryWidth, cacheWidth, window, rope })
 
-/** Blocks of a layer that norms before attention and before the MLP, and adds both to its input. */
+/** Blocks of a layer that norms before attention and before the MLP, and adds both to its input. Where a family has norms behind them, too, or only there, they are part of `output` and `mlp`. */
 export interface PreNorm {
   readonly inputNorm: Block
   /** q, k and v side by side */
@@ -31,18 +39,19 @@ export interface PreNorm {
   readonly mlp: Block
 }
 
-/** `x + output(attention(norm(x)))`, then `x + mlp(norm(x))`; scores are scaled by `headSize^-0.5`. */
+/** `x + output(attention(norm(x)))`, then `x + mlp(norm(x))`; scores are scaled by `headSize^-0.5` where nothing else is said. */
 export const preNorm = (
   shape: Shape,
   facts: LayerFacts,
-  { headNorms, inputNorm, middleNorm, mlp, output, qkv }: PreNorm
+  { headNorms, inputNorm, middleNorm, mlp, output, qkv }: PreNorm,
+  scores: Scores = { scale: shape.headSize ** -0.5, cap: undefined }
 ): Layer => ({
   facts,
   tensors: [inputNorm, qkv, ...(headNorms === undefined ? [] : [headNorms.q, headNorms.k]), output, middleNorm, mlp]
     .flatMap(({ tensors }) => tensors),
   pre: (draft, hidden, angles) =>
     separated(draft, shape, qkv.on(draft, inputNorm.on(draft, hidden)), angles, headNorms),
-  cache: (graph, inputs) => attend(graph, shape, inputs, shape.headSize ** -0.5),
+  cache: (graph, inputs) => attend(graph, shape, inputs, scores),
   post: (draft, attended, hidden) => {
     const x = draft.graph.add(hidden, output.on(draft, attended))
     return draft.graph.add(x, mlp.on(draft, middleNorm.on(draft, x)))

@@ -1,6 +1,6 @@
 import { Result } from "effect"
 import type { Builder, Ref } from "../../onnx/Builder.ts"
-import { beside, type Block, linear, noPiece } from "./Block.ts"
+import { beside, type Block, chain, linear, noPiece } from "./Block.ts"
 import { type Read, type Shape, show, unsupported } from "./Config.ts"
 
 /** A function of each number, by its name in config.json (`hidden_act`). */
@@ -34,6 +34,10 @@ export const gated = (gateUp: Block, intermediate: number, activation: Activatio
     return down.on(draft, graph.mul(activation.on(graph, gate), up))
   }
 })
+
+/** `second(activation(first))`. */
+export const plainMlp = (first: Block, activation: Activation, second: Block): Block =>
+  chain([first, { tensors: [], on: ({ graph }, x) => activation.on(graph, x) }, second])
 
 /** The gated MLP with `<at>.gate_proj`, `up_proj` and `down_proj` apart. */
 export const gatedMlp = (at: string, { hidden, intermediate }: Shape, activation: Activation, bias: boolean): Block =>

@@ -179,8 +179,16 @@ export interface SoleRope {
 // Every family here has this base where the config names none. Source: transformers 5, `default_theta`.
 const DEFAULT_THETA = 10_000
 
-/** The rotary embedding, named `full`, of a model that has one for all layers and whole heads. */
-export const soleRope = (config: RopeConfig, headSize: number, positions: number): Read<SoleRope> => {
+/**
+ * The rotary embedding, named `full`, of a model that has one for all layers. `partial` is the family's `partial_rotary_factor`
+ * (what part of a head turns) where the config has none; undefined: the family turns whole heads only.
+ */
+export const soleRope = (
+  config: RopeConfig,
+  headSize: number,
+  positions: number,
+  partial?: number
+): Read<SoleRope> => {
   const { originalPositions, ropeParameters, ropeScaling } = config
   const path = ropeScaling ? "rope_scaling" : "rope_parameters"
   const settings = ropeScaling ?? ropeParameters ?? {}
@@ -191,15 +199,23 @@ export const soleRope = (config: RopeConfig, headSize: number, positions: number
       unsupported(path, "rope_theta and rope_type, one rotary embedding for all layers", "other keys")
     )
   }
-  const partial = settings.partial_rotary_factor ?? config.partialRotary ?? 1
-  if (partial !== 1) return Result.fail(unsupported("partial_rotary_factor", "1 in this family", `${partial}`))
+  const part = settings.partial_rotary_factor ?? config.partialRotary ?? partial ?? 1
+  if (partial === undefined && part !== 1) {
+    return Result.fail(unsupported("partial_rotary_factor", "1 in this family", `${part}`))
+  }
+  const rotary = Math.trunc(headSize * part)
+  if (rotary < 2 || rotary > headSize || rotary % 2 !== 0) {
+    return Result.fail(
+      wrong("partial_rotary_factor", `an even number, from 2 to all, of a head's ${headSize} numbers`, `${part}`)
+    )
+  }
   const theta = settings.rope_theta ?? config.ropeTheta ?? DEFAULT_THETA
   const rope = ropeOf({
     name: "full",
     path,
     settings,
     theta,
-    rotary: headSize,
+    rotary,
     positions,
     originalPositions: originalPositions ?? undefined
   })

@@ -30,6 +30,10 @@ export interface Defaults {
   /** undefined: hidden / heads */
   readonly headSize: number | undefined
   readonly positions: number
+  /** `partial_rotary_factor` of a family that has one; undefined: whole heads turn */
+  readonly partialRotary?: number
+  /** key of the activation's name, for problems; "hidden_act" where nothing is said */
+  readonly activationKey?: string
 }
 
 /** A config's settings, checked against each other. */
@@ -49,19 +53,39 @@ export const settingsOf = (config: Config, defaults: Defaults): Read<Settings> =
     const keyValueHeads = config.keyValueHeads ?? defaults.keyValueHeads
     const shape = yield* shapeOf(config, keyValueHeads, config.headSize ?? defaults.headSize)
     const positions = config.positions ?? defaults.positions
-    const { rope, theta } = yield* soleRope(config, shape.headSize, positions)
-    const activation = yield* activationOf(config.activation ?? "silu")
+    const { rope, theta } = yield* soleRope(config, shape.headSize, positions, defaults.partialRotary)
+    const activation = yield* activationOf(config.activation ?? "silu", defaults.activationKey)
     const epsilon = config.normEpsilon ?? 1e-6
     return { shape, positions, epsilon, activation, rope, theta, tied: config.tied ?? false }
   })
 
 const EMBEDDING = "model.embed_tokens.weight"
 
+/** What a family has that is not as in llama, around its layers. */
+export interface Unusual {
+  /** rotary embeddings beside the settings' own; those that no layer uses are left out */
+  readonly ropes?: ReadonlyArray<Rope>
+  /** factor on embeddings */
+  readonly multiplier?: number
+  /** the norm behind the last layer, of tensors that begin with this name */
+  readonly norm?: typeof rmsNorm
+  readonly head?: typeof head
+  readonly logitCap?: number | undefined
+  readonly scoreCap?: number | undefined
+}
+
 /** The model of a family with the usual names at its ends (`model.embed_tokens`, `model.norm`, `lm_head`); `layer` is given `model.layers.<index>`. */
-export const modelOf = (family: string, settings: Settings, layer: (at: string, index: number) => Layer): Model => {
+export const modelOf = (
+  family: string,
+  settings: Settings,
+  layer: (at: string, index: number) => Layer,
+  unusual: Unusual = {}
+): Model => {
   const { activation, epsilon, positions, rope, shape, theta, tied } = settings
   const { hidden, vocabulary } = shape
   const layers = Array.from({ length: shape.layers }, (_, index) => layer(`model.layers.${index}`, index))
+  const used = new Set(layers.map(({ facts }) => facts.rope))
+  const { head: headOf = head, multiplier = 1, norm = rmsNorm } = unusual
   const weight = tied ? EMBEDDING : "lm_head.weight"
   return decoder(
     {
@@ -76,14 +100,14 @@ export const modelOf = (family: string, settings: Settings, layer: (at: string, 
       normEpsilon: epsilon,
       activation: activation.name,
       layers: layers.map(({ facts }) => facts),
-      ropes: [rope],
-      embedding: { tensor: EMBEDDING, multiplier: 1 },
+      ropes: [rope, ...unusual.ropes ?? []].filter(({ name }) => used.has(name)),
+      embedding: { tensor: EMBEDDING, multiplier },
       head: weight,
       ropeTheta: theta,
-      logitSoftCap: undefined,
-      attentionSoftCap: undefined
+      logitSoftCap: unusual.logitCap,
+      attentionSoftCap: unusual.scoreCap
     },
     layers,
-    { finalNorm: rmsNorm("model.norm", hidden, epsilon), head: head(weight, hidden, vocabulary) }
+    { finalNorm: norm("model.norm", hidden, epsilon), head: headOf(weight, hidden, vocabulary) }
   )
 }

@@ -74,8 +74,8 @@ class Model:
 class Run:
     """One conversation: caches of keys and values [tokens x cacheWidth], filled from the start."""
 
-    def __init__(self, model, length):
-        """`length`: tokens of prompt and answer together; a long-range rotary embedding is chosen by it."""
+    def __init__(self, model, length, prompt):
+        """`length`: tokens of prompt and answer together; `prompt`: those known, by which longrope frequencies are chosen."""
         limit = model.config["maxNumTokens"]
         if length > limit:
             raise SystemExit(f"prompt and answer are {length} tokens, the build takes {limit}")
@@ -85,9 +85,13 @@ class Run:
             tuple(np.zeros((length, layer["cacheWidth"]), F32) for _ in range(2)) for layer in model.layers
         ]
         self.ropes = {}
+        # with more tokens than this, all positions turn otherwise
+        self.reach = limit
         for rope in model.config["ropes"]:
             far = rope.get("long")
-            chosen = far if far is not None and length > far["above"] else rope
+            if far is not None and prompt <= far["above"]:
+                self.reach = min(self.reach, far["above"])
+            chosen = far if far is not None and prompt > far["above"] else rope
             self.ropes[rope["name"]] = (np.array(chosen["inverseFrequencies"], F32), F32(rope["attentionFactor"]))
 
     def angles(self, positions):
@@ -142,13 +146,21 @@ def token_of(outputs):
 
 def generate(model, ids, max_new_tokens, ignore_eos=False):
     """Greedy: yields token ids until the limit or an end token, which is not yielded."""
-    run = Run(model, len(ids) + max_new_tokens)
+    length = len(ids) + max_new_tokens
+    run = Run(model, length, len(ids))
     if max_new_tokens == 0:
         return
     token = token_of(run.prefill(ids)[-1])
+    known = list(ids)
     for count in range(1, max_new_tokens + 1):
         if token in model.eos and not ignore_eos:
             return
         yield token
-        if count < max_new_tokens:
+        known.append(token)
+        if count == max_new_tokens:
+            return
+        if len(known) > run.reach:
+            run = Run(model, length, len(known))
+            token = token_of(run.prefill(known)[-1])
+        else:
             token = token_of(run.step([token], False, [0]))

@@ -35,7 +35,8 @@ def main():
     if options.logits is not None:
         if not model.config["returnLogits"]:
             raise SystemExit("this build gives tokens only; compile it with --return_logits")
-        np.save(options.logits, np.concatenate([out["logits"] for out in Run(model, len(ids)).prefill(ids, True)]))
+        outputs = Run(model, len(ids), len(ids)).prefill(ids, True)
+        np.save(options.logits, np.concatenate([out["logits"] for out in outputs]))
         return
     answer = list(generate(model, ids, options.max_new_tokens, options.ignore_eos))
     print(json.dumps(answer) if tokenizer is None else tokenizer.decode(answer))
