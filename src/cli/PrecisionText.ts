@@ -1,4 +1,4 @@
-import { type Part, parts } from "../plan/Parts.ts"
+import { numberRanges, type Part, parts } from "../plan/Parts.ts"
 import type { Choice, PrecisionTable } from "../plan/Precision.ts"
 import { columns } from "./Table.ts"
 
@@ -28,18 +28,7 @@ const rowsOf = (entries: Entries): ReadonlyArray<Row> => {
   })
 }
 
-/** `0–3, 7` of ascending numbers. */
-export const numberRanges = (numbers: ReadonlyArray<number>): string => {
-  const runs: Array<readonly [number, number]> = []
-  for (const number of numbers) {
-    const last = runs.at(-1)
-    if (last !== undefined && last[1] === number - 1) runs[runs.length - 1] = [last[0], number]
-    else runs.push([number, number])
-  }
-  return runs.map(([from, to]) => from === to ? `${from}` : `${from}–${to}`).join(", ")
-}
-
-/** The table with equal layers as one: `layers 0–3  PRE CACHE POST  group+single  BF16`. */
+/** The table with equal layers as one: `layers 0-3  PRE CACHE POST  group+single  BF16`. */
 export const precisionLines = (table: PrecisionTable): ReadonlyArray<string> => {
   const byLayer = Map.groupBy(table.filter(({ program }) => program.part !== "VISION"), ({ program }) => program.index)
   const alike = new Map<string, { readonly layers: Array<number>; readonly rows: ReadonlyArray<Row> }>()

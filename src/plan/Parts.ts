@@ -20,3 +20,14 @@ export const decoderPrograms = (layers: number): ReadonlyArray<Program> =>
     (_, index) =>
       [true, false].flatMap((isGroup) => (["PRE", "CACHE", "POST"] as const).map((part) => ({ part, isGroup, index })))
   ).flat()
+
+/** `0-3, 7` of ascending numbers. */
+export const numberRanges = (numbers: ReadonlyArray<number>): string => {
+  const runs: Array<readonly [number, number]> = []
+  for (const number of numbers) {
+    const last = runs.at(-1)
+    if (last !== undefined && last[1] === number - 1) runs[runs.length - 1] = [last[0], number]
+    else runs.push([number, number])
+  }
+  return runs.map(([from, to]) => from === to ? `${from}` : `${from}-${to}`).join(", ")
+}

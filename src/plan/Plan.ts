@@ -3,7 +3,7 @@ import { byteLength } from "../tensor/DType.ts"
 import { type Blob, blobsOf } from "./Blobs.ts"
 import { keyOf } from "./Identity.ts"
 import { graphOf, identitiesOf, type Job } from "./Job.ts"
-import { type Part, type Program, programName } from "./Parts.ts"
+import { numberRanges, type Part, type Program, programName } from "./Parts.ts"
 import { type Choice, choiceOf, sharingConflicts } from "./Precision.ts"
 
 /** Kinds of step, in the order in which they run for a Hugging Face folder. */
@@ -194,16 +194,6 @@ const modelSteps = (job: Job): ReadonlyArray<Step> => {
   ]
 }
 
-const ranges = (layers: ReadonlyArray<number>): string => {
-  const runs: Array<[number, number]> = []
-  for (const layer of layers) {
-    const last = runs.at(-1)
-    if (last !== undefined && last[1] === layer - 1) last[1] = layer
-    else runs.push([layer, layer])
-  }
-  return runs.map(([from, to]) => from === to ? `${from}` : `${from}-${to}`).join(", ")
-}
-
 const warningsOf = (job: Job): ReadonlyArray<string> => {
   const { checkpoint, model, request, table } = job
   const warnings = [...checkpoint.warnings]
@@ -212,7 +202,7 @@ const warningsOf = (job: Job): ReadonlyArray<string> => {
     if (layers.length > 0) {
       warnings.push(
         `--enable_filter_sharing: group and single programs of layers ${
-          ranges(layers)
+          numberRanges(layers)
         } have different precisions and cannot share their weights`
       )
     }
@@ -228,7 +218,7 @@ const warningsOf = (job: Job): ReadonlyArray<string> => {
   if (lora.length > 0) {
     warnings.push(
       `the configuration file asks for LoRA in layers ${
-        ranges(lora)
+        numberRanges(lora)
       }; adapters are not built yet, the layers are compiled without branches`
     )
   }

@@ -25,6 +25,8 @@ const readGraph = Effect.fnUntraced(function*(step: string, path: string) {
   return yield* Effect.mapError(Effect.fromResult(decode(bytes)), missing)
 })
 
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(2)
+
 const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob) {
   const workspace = yield* Workspace
   const kernels = yield* Kernels
@@ -38,7 +40,13 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob
         const destination = { file, codes: codes.offset, scales: scales.offset }
         return kernels.quantize({ source, bits, destination }).pipe(
           Effect.flatMap((facts) => Effect.fromResult(guard(source, facts))),
-          Effect.tap(() => Effect.logInfo(`${name}, [${source.shape.join(" × ")}], ${source.dtype} → int${bits}`))
+          Effect.tap(() =>
+            Effect.logInfo(
+              `${name}, [${source.shape.join(" × ")}], ${source.dtype} → int${bits}, ${
+                mebibytes(source.range.length)
+              } → ${mebibytes(codes.length + scales.length)} MiB`
+            )
+          )
         )
       }, { concurrency: "unbounded" })
       yield* Effect.forEach(

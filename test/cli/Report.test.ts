@@ -13,7 +13,7 @@ const table = (layers: number, choose: (program: Program) => Choice) =>
 describe("precisionLines", () => {
   it("shows one line when all is the same", () => {
     assert.deepStrictEqual(precisionLines(table(30, () => choice("BF16"))), [
-      "layers 0–29  PRE CACHE POST  group+single  BF16"
+      "layers 0-29  PRE CACHE POST  group+single  BF16"
     ])
   })
 
@@ -29,7 +29,7 @@ describe("precisionLines", () => {
     ])
     assert.deepStrictEqual(lines, [
       "layers 0, 5  PRE CACHE POST  group+single  BF16",
-      "layers 1–3   PRE CACHE POST  group         A_BF16_W_INT8  LORA_BRANCH",
+      "layers 1-3   PRE CACHE POST  group         A_BF16_W_INT8  LORA_BRANCH",
       "             PRE CACHE POST  single        A_BF16_W_INT4  LORA_BRANCH",
       "layer 4      PRE POST        group         A_BF16_W_INT8  LORA_BRANCH",
       "             CACHE           group+single  not compiled",
@@ -72,7 +72,7 @@ DEVKIT       1  1.00 MiB  1.00 MiB
 COMPILE      2  2.00 MiB  1.00 MiB
 total        3  3.00 MiB  2.00 MiB
 
-layers 0–1  PRE CACHE POST  group+single  BF16
+layers 0-1  PRE CACHE POST  group+single  BF16
 
 warning: something to know`
     )
