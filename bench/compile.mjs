@@ -50,7 +50,7 @@ for (const model of models) {
     })
     const ratio = median(rounds.map(({ a, b }) => a.seconds / b.seconds)).toFixed(2)
     rows.push({ ...row(`llima-compile ${bits}`, "a"), "time ratio": ratio }, row(`llama.cpp ${kind}`, "b"))
-    console.error(`${name} ${bits}: load ${load()}`)
+    console.error(JSON.stringify(rows.slice(-2)), `load ${load()}`)
     if (existsSync(ours)) rmSync(ours, { recursive: true })
     rmSync(theirs)
   }

@@ -67,7 +67,7 @@ for (const model of models) {
       },
       row(`llama.cpp ${kinds[bits]}`, "b")
     )
-    console.error(`${name} ${bits}: load ${load()}`)
+    console.error(JSON.stringify(rows.slice(-2)), `load ${load()}`)
     for (const path of [ours, theirs, env.LLIMA_CACHE]) rmSync(path, { recursive: true, force: true })
   }
   rmSync(source)
