@@ -10,11 +10,18 @@ type Holder = typeof Holder.Type
 
 const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Holder))
 
-/** Field 22 of /proc/PID/stat; the second field, a name, may hold spaces and brackets. Source: proc_pid_stat(5). */
-const startedAt = (fs: FileSystem.FileSystem, pid: number): Effect.Effect<string | null> =>
+/**
+ * State and start of a process, null where the system does not tell. The second field of the line, a name, may hold spaces and
+ * brackets; state is field 3, start field 22. Source: proc_pid_stat(5).
+ */
+const statOf = (
+  fs: FileSystem.FileSystem,
+  pid: number
+): Effect.Effect<{ readonly state: string | null; readonly started: string | null }> =>
   fs.readFileString(`/proc/${pid}/stat`).pipe(
-    Effect.map((text) => text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? null),
-    Effect.orElseSucceed(() => null)
+    Effect.map((text) => text.slice(text.lastIndexOf(")") + 2).split(" ")),
+    Effect.map((fields) => ({ state: fields[0] ?? null, started: fields[19] ?? null })),
+    Effect.orElseSucceed(() => ({ state: null, started: null }))
   )
 
 const exists = (pid: number): Effect.Effect<boolean> =>
@@ -28,7 +35,10 @@ const mayRun = (fs: FileSystem.FileSystem, { host, pid, started }: Holder): Effe
   Effect.gen(function*() {
     if (host !== hostname()) return true
     if (!(yield* exists(pid))) return false
-    return started === null || started === (yield* startedAt(fs, pid))
+    const now = yield* statOf(fs, pid)
+    // killed, and its parent has not waited for it
+    if (now.state === "Z" || now.state === "X") return false
+    return started === null || started === now.started
   })
 
 /** Holds the lock file until the scope ends. A lock whose process is dead is taken over; fails while another run holds it. */
@@ -36,7 +46,7 @@ export const hold = (path: string): Effect.Effect<void, WorkspaceError, FileSyst
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
     const failed = workspaceFailure(path)
-    const own: Holder = { pid: process.pid, host: hostname(), started: yield* startedAt(fs, process.pid) }
+    const own: Holder = { pid: process.pid, host: hostname(), started: (yield* statOf(fs, process.pid)).started }
     const create = fs.writeFileString(path, JSON.stringify(own), { flag: "wx" })
     const holder = (file: string) =>
       fs.readFileString(file).pipe(Effect.map(decode), Effect.orElseSucceed(() => Option.none<Holder>()))

@@ -1,6 +1,7 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber, FileSystem, Option, Path, Runtime } from "effect"
+import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { hostname } from "node:os"
@@ -99,6 +100,31 @@ layer(NodeServices.layer, { excludeTestServices: true })("Workspace", (it) => {
         yield* within(root, () => Effect.void)
         assert.deepStrictEqual(yield* fs.readDirectory(`${root}/.llima`), ["steps"])
       }))
+
+    it.effect.skipIf(process.platform !== "linux")(
+      "takes over the lock of a killed process whose parent has not waited for it (Linux: /proc tells)",
+      () =>
+        Effect.gen(function*() {
+          const fs = yield* FileSystem.FileSystem
+          const root = yield* folder
+          yield* within(root, () => Effect.void)
+          // the shell starts a process that ends at once, and becomes one that never waits for it
+          const shell = yield* Effect.acquireRelease(
+            Effect.sync(() => spawn("sh", ["-c", "true & echo $!; exec sleep 60"])),
+            (child) => Effect.sync(() => child.kill("SIGKILL"))
+          )
+          const pid = yield* Effect.promise(
+            () => new Promise<number>((resolve) => shell.stdout.once("data", (text) => resolve(Number(String(text)))))
+          )
+          const state = Effect.map(fs.readFileString(`/proc/${pid}/stat`), (text) => text.split(") ")[1]?.[0])
+          yield* Effect.repeat(state, { until: (found) => found === "Z" })
+          yield* fs.writeFileString(
+            `${root}/.llima/lock`,
+            JSON.stringify({ pid, host: hostname(), started: null })
+          )
+          yield* within(root, () => Effect.void)
+        }).pipe(Effect.scoped)
+    )
 
     it.effect("does not judge the lock of another machine", () =>
       Effect.gen(function*() {
