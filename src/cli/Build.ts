@@ -1,5 +1,5 @@
 import { Console, Effect } from "effect"
-import type { Plan } from "../plan/Plan.ts"
+import { type Plan, stageNames } from "../plan/Plan.ts"
 import type { CompileRequest } from "../plan/Request.ts"
 import type { BuildReport } from "../stage/BuildReport.ts"
 import { Compiler } from "../stage/Compiler.ts"
@@ -24,7 +24,7 @@ const planText = ({ job, steps, warnings }: Plan, diskFree: number | undefined):
   })
 
 const buildText = (report: BuildReport, request: CompileRequest, peakMemory: number | undefined): string => {
-  const names = [...new Set(report.steps.map(({ stage }) => stage))]
+  const names = stageNames.filter((name) => report.steps.some(({ stage }) => stage === name))
   return formatBuild({
     output: request.output,
     archives: report.archives,

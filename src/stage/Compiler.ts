@@ -148,6 +148,8 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const runStep = (step: Step) =>
     Effect.gen(function*() {
       const started = yield* Clock.currentTimeMillis
+      // says that the stage has begun
+      yield* progress.advance(step.stage, 0)
       const stage = stages.find(({ name }) => name === step.stage)
       if (stage === undefined) return yield* Effect.die(new Error(`no stage ${step.stage}`))
       const { outputs } = yield* stage.run(step, plan)
