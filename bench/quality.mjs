@@ -16,8 +16,12 @@ const { values } = parseArgs({
 })
 need(join(values.model, "model.safetensors"), "npm run demo makes it, or name a folder with --model")
 
-/** Largest mean KL: rounding of float32 sums; Q8_0 and int4 with an 8-bit head as quality.json has them, with 8-bit activations by default. */
-const limits = { bf16: [1e-6, 1e-6], int8: [0.0016, 0.0025], int4: [0.26, 0.27] }
+/**
+ * Largest mean KL under --exact. bf16: the stored probabilities of the reference (64 best and the rest, float32) add up to 1 + 7.8e-6,
+ * so that figure is what no difference at all gives. int8, int4 with an 8-bit head: what Q8_0 and Q4_0's layers give in quality.json,
+ * and room. The default arithmetic (8-bit activations) is shown beside and has no limit.
+ */
+const limits = { bf16: 1e-5, int8: 0.0016, int4: 0.26 }
 
 const { documents } = JSON.parse(readFileSync(join(fixture, "eval_text.json"), "utf8"))
 const top = npy(join(fixture, "eval_top64_ids.npy")).data
@@ -82,11 +86,11 @@ for (const [name, precision] of Object.entries(precisions)) {
       PPL: Number(Math.exp(mean(all.map((one) => one.nll))).toFixed(4)),
       "same best": Number(mean(all.map((one) => one.same)).toFixed(4)),
       "max NLL error": Number(Math.max(...all.map((one) => one.nllError)).toPrecision(2)),
-      limit: limits[name][i],
-      ok: kl <= limits[name][i]
+      limit: i === 0 ? limits[name] : "",
+      ok: i === 0 ? kl <= limits[name] : ""
     })
   }
   rmSync(build, { recursive: true, force: true })
 }
 console.table(rows)
-process.exitCode = rows.every(({ ok }) => ok) ? 0 : 1
+process.exitCode = rows.every(({ ok }) => ok !== false) ? 0 : 1
