@@ -108,14 +108,17 @@ layer(NodeServices.layer, { excludeTestServices: true })("Workspace", (it) => {
           const fs = yield* FileSystem.FileSystem
           const root = yield* folder
           yield* within(root, () => Effect.void)
-          // the shell starts a process that ends at once, and becomes one that never waits for it
+          // The shell starts a process that waits for a line, and becomes one that never waits for it. Only then comes the line.
           const shell = yield* Effect.acquireRelease(
-            Effect.sync(() => spawn("sh", ["-c", "true & echo $!; exec sleep 60"])),
+            Effect.sync(() => spawn("sh", ["-c", "exec 3<&0; read line <&3 & echo $!; exec sleep 60"])),
             (child) => Effect.sync(() => child.kill("SIGKILL"))
           )
           const pid = yield* Effect.promise(
             () => new Promise<number>((resolve) => shell.stdout.once("data", (text) => resolve(Number(String(text)))))
           )
+          const name = fs.readFileString(`/proc/${shell.pid ?? 0}/comm`)
+          yield* Effect.repeat(name, { until: (found) => found.trim() === "sleep" })
+          yield* Effect.sync(() => shell.stdin.end("\n"))
           const state = Effect.map(fs.readFileString(`/proc/${pid}/stat`), (text) => text.split(") ")[1]?.[0])
           yield* Effect.repeat(state, { until: (found) => found === "Z" })
           yield* fs.writeFileString(
