@@ -78,7 +78,12 @@ try {
     } GB`
   )
   for (const bits of [4, 8]) {
-    const layout = layoutBlob(tensors.map(({ name, shape: [rows, columns] }) => ({ name, rows, columns, bits })))
+    const layout = layoutBlob(tensors.map(({ name, shape: [rows, columns] }) => ({
+      name,
+      rows,
+      columns,
+      form: { bits, block: 32, scales: "f16", zeros: "middle", minimum: false, ordered: false }
+    })))
     for (const jobs of [1, 2]) {
       const rounds = Effect.gen(function*() {
         const kernels = yield* Kernels

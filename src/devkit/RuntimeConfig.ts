@@ -47,9 +47,23 @@ export const RuntimeConfig = Schema.Struct({
   layers: Schema.Array(Layer),
   ropes: Schema.Array(Rope),
   embeddings: Schema.Struct({
-    /** `.npy` beside this file, `[vocabulary × hidden]`: u16 holds bf16 bits, f16 and f32 as numpy writes them, i8 needs `scales` */
+    /**
+     * `.npy` beside this file, `[vocabulary × hidden]`: u16 holds bf16 bits, f16 and f32 as numpy writes them, i8 needs `scales`;
+     * "codes": u8 `[vocabulary × bytes]`, see `codes`
+     */
     file: Schema.String,
-    dtype: Schema.Literals(["bf16", "f16", "f32", "i8"]),
+    dtype: Schema.Literals(["bf16", "f16", "f32", "i8", "codes"]),
+    /**
+     * Rows that a source brought as codes: `(code − zero) · scale + minimum` for each `block` numbers of a row, whole blocks a row,
+     * 4-bit codes low half first. `scales` (f16 or f32) and `minimum` (f32) are `.npy` files, `[vocabulary × blocks]`.
+     */
+    codes: Schema.optionalKey(Schema.Struct({
+      bits: Schema.Literals([4, 8]),
+      block: Count,
+      zero: Count,
+      scales: Schema.String,
+      minimum: Schema.NullOr(Schema.String)
+    })),
     /** `.npy` of u16 with bf16 bits, `[vocabulary]`; `row = code * scale` */
     scales: Schema.NullOr(Schema.String),
     /** applied to every row after it is read */

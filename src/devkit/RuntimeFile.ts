@@ -12,7 +12,7 @@ export interface RuntimeOptions {
   readonly futureTokenMaskSize: number
   readonly returnLogits: boolean
   readonly programs: ReadonlyArray<ProgramChoice>
-  readonly embeddings: Pick<RuntimeConfig["embeddings"], "file" | "dtype" | "scales">
+  readonly embeddings: Pick<RuntimeConfig["embeddings"], "file" | "dtype" | "scales" | "codes">
   readonly tokens: EndTokens
 }
 

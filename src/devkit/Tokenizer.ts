@@ -123,6 +123,17 @@ export const endTokens = (
   })
 }
 
+/** Tokenizer files that a source does not hold but tells, tokenizer.json checked; `source` is what errors name. */
+export const madeTokenizer = (
+  source: string,
+  texts: ReadonlyMap<string, string>,
+  vocabulary: number
+): Result.Result<ReadonlyArray<DevkitFile>, DevkitError> =>
+  Result.map(checkTokenizer(source, texts.get("tokenizer.json") ?? "", vocabulary), () => {
+    const encoder = new TextEncoder()
+    return Array.from(texts, ([name, text]) => ({ name, bytes: encoder.encode(text) }))
+  })
+
 /** The tokenizer files that the folder has, tokenizer.json checked against the model's vocabulary. */
 export const readTokenizer = Effect.fn("Tokenizer.read")(function*(folder: string, vocabulary: number) {
   const fs = yield* FileSystem.FileSystem

@@ -1,6 +1,11 @@
+import type { Graph } from "../onnx/Graph.ts"
 import { type BlobLayout, layoutBlob } from "../quantize/Blob.ts"
+import { formatOf } from "../quantize/format/registry.ts"
 import { weightsOf } from "../quantize/Quantizer.ts"
 import { schemeOf } from "../quantize/scheme/registry.ts"
+import { formUnder, type Scheme } from "../quantize/scheme/Scheme.ts"
+import type { Form } from "../tensor/Coded.ts"
+import type { Tensor } from "../tensor/Tensor.ts"
 import { keyOf } from "./Identity.ts"
 import { graphOf, type Job } from "./Job.ts"
 import { type Part, type Program, programName } from "./Parts.ts"
@@ -17,6 +22,42 @@ export interface Blob {
 
 const weighty = ["PRE", "POST"] as const satisfies ReadonlyArray<Part>
 
+/** What becomes of a weight that was quantised before: its numbers bit for bit, rounded to plain numbers, or rounded to other codes. */
+export const intakes = ["exact", "converted", "requantised"] as const
+export type Intake = (typeof intakes)[number]
+
+/** Form of a weight's codes; undefined: plain numbers. Codes that a source brings are kept unless fewer bits are asked for. */
+const formFor = (tensor: Tensor | undefined, asked: Form | undefined): Form | undefined => {
+  const own = tensor?.coded === undefined ? undefined : formatOf(tensor).form(tensor)
+  return own !== undefined && (asked === undefined || asked.bits >= own.bits) ? own : asked
+}
+
+/** What happens to a coded tensor that gets this form, or plain numbers. */
+const intakeAs = (tensor: Tensor, form: Form | undefined): Intake => {
+  const format = formatOf(tensor)
+  const own = format.form(tensor)
+  if (form === undefined) return format.exact || own !== undefined && tensor.dtype === "f32" ? "exact" : "converted"
+  return own !== undefined && JSON.stringify(own) === JSON.stringify(form) ? "exact" : "requantised"
+}
+
+/** What a part's blob holds: weights as codes, and coded tensors that become plain numbers. */
+const contentOf = ({ checkpoint, model }: Job, graph: Graph, scheme: Scheme | undefined) => {
+  const coded = (name: string): Tensor | undefined => {
+    const tensor = checkpoint.tensors.get(name)
+    return tensor?.coded === undefined ? undefined : tensor
+  }
+  const weights = weightsOf(
+    graph,
+    (name) => formFor(coded(name), scheme === undefined ? undefined : formUnder(scheme, name, model.facts.head))
+  )
+  const placed = new Set(weights.map(({ name }) => name))
+  const numbers = graph.initializers.flatMap(({ name }) => {
+    const tensor = placed.has(name) ? undefined : coded(name)
+    return tensor === undefined ? [] : [{ name, dtype: tensor.dtype, shape: tensor.shape }]
+  })
+  return { weights, numbers }
+}
+
 /** The blobs of a layer, one for each part and scheme that a compiled program asks for. */
 export const blobsOf = (job: Job, index: number): ReadonlyArray<Blob> =>
   weighty.flatMap((part) => {
@@ -24,20 +65,35 @@ export const blobsOf = (job: Job, index: number): ReadonlyArray<Blob> =>
     const wanted = new Map<string, Array<Program>>()
     for (const isGroup of [true, false]) {
       const { compile, precision } = choiceOf(job.table, part, isGroup, index)
-      if (!compile || precision === undefined || schemeOf(precision) === undefined) continue
+      if (!compile || precision === undefined) continue
       wanted.set(precision, [...wanted.get(precision) ?? [], { part, isGroup, index }])
     }
     return [...wanted].flatMap(([precision, programs]) => {
       const scheme = schemeOf(precision)
-      if (scheme === undefined) return []
-      const weights = weightsOf(graph, scheme, job.model.facts.head)
+      const { numbers, weights } = contentOf(job, graph, scheme)
       // not of the checkpoint's files: the same checkpoint in another folder gives the same graphs, which name the blob
-      const key = keyOf({ scheme, weights })
-      const name = `${part.toLowerCase()}_${index}.${scheme.name}.${key.slice(0, 16)}.bin`
-      return weights.length === 0 ? [] : [{ name, layout: layoutBlob(weights), programs }]
+      const key = keyOf({ scheme, weights, numbers })
+      const name = `${part.toLowerCase()}_${index}.${scheme?.name ?? "stored"}.${key.slice(0, 16)}.bin`
+      return weights.length + numbers.length === 0 ? [] : [{ name, layout: layoutBlob(weights, numbers), programs }]
     })
   })
 
 /** The blob that a program's graph reads; undefined where its weights stay as they are. */
 export const blobFor = (blobs: ReadonlyArray<Blob>, program: Program): Blob | undefined =>
   blobs.find(({ programs }) => programs.some((other) => programName(other) === programName(program)))
+
+/** A tensor that was quantised before, and what a blob makes of it. */
+export interface Taken {
+  readonly tensor: Tensor
+  readonly intake: Intake
+}
+
+/** The coded tensors of a blob. */
+export const takenBy = ({ checkpoint }: Job, { layout }: Blob): ReadonlyArray<Taken> =>
+  [
+    ...layout.weights.map(({ form, name }) => ({ name, form })),
+    ...layout.numbers.map(({ name }) => ({ name, form: undefined }))
+  ].flatMap(({ form, name }) => {
+    const tensor = checkpoint.tensors.get(name)
+    return tensor?.coded === undefined ? [] : [{ tensor, intake: intakeAs(tensor, form) }]
+  })

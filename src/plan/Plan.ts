@@ -1,14 +1,27 @@
+import type { Graph } from "../onnx/Graph.ts"
 import { encode } from "../onnx/OnnxFile.ts"
+import { bytesOf, layoutBlob } from "../quantize/Blob.ts"
+import { formatOf } from "../quantize/format/registry.ts"
 import { byteLength } from "../tensor/DType.ts"
+import type { Tensor } from "../tensor/Tensor.ts"
 import { type Blob, blobsOf } from "./Blobs.ts"
 import { keyOf } from "./Identity.ts"
 import { graphOf, identitiesOf, type Job } from "./Job.ts"
 import { numberRanges, type Part, type Program, programName } from "./Parts.ts"
 import { type Choice, choiceOf, sharingConflicts } from "./Precision.ts"
 
-/** Kinds of step, in the order in which they run for a Hugging Face folder. */
-export const stageNames = ["DEVKIT", "ONNX", "QUANTIZE", "COMPILE"] as const
+/** Kinds of step, in the order in which they run; which of them a source goes through is in `quantizingStage`. */
+export const stageNames = ["DEVKIT", "ONNX", "QUANTIZE", "MODEL_SDK_DIRECT", "SOURCE_TO_QUANT", "COMPILE"] as const
 export type StageName = (typeof stageNames)[number]
+
+/** The stage that writes quantised parts, by kind of source, and the flag that asks for it; only plain folders go through ONNX before. */
+export const quantizingStage = {
+  huggingface: { name: "QUANTIZE", flag: "--quantize", step: "quantize" },
+  gguf: { name: "MODEL_SDK_DIRECT", flag: "--model_sdk", step: "model_sdk" },
+  quantized: { name: "SOURCE_TO_QUANT", flag: "--model_sdk", step: "model_sdk" }
+} as const satisfies Readonly<
+  Record<Job["checkpoint"]["kind"], { readonly name: StageName; readonly flag: string; readonly step: string }>
+>
 
 /** One unit of work that is done whole or not at all. Paths are relative to the output folder; sizes in bytes. */
 export interface Step {
@@ -70,15 +83,36 @@ const STEP_MEMORY = 48 * 2 ** 20
 
 const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n) => total + n, 0)
 
-/** Bytes of the weights that a layer's graphs refer to, each counted once. */
-const weightBytes = (graphs: ReadonlyArray<ReturnType<typeof graphOf>>): number => {
+/** Bytes of the weights that a layer's graphs refer to, each counted once, as the checkpoint stores them. */
+const weightBytes = ({ checkpoint }: Job, graphs: ReadonlyArray<Graph>): number => {
   const seen = new Map<string, number>()
   for (const { initializers } of graphs) {
     for (const { data, dtype, name, shape } of initializers) {
-      if (data.kind === "external") seen.set(name, byteLength(dtype, shape.reduce((a, b) => a * b, 1)))
+      const pieces = checkpoint.tensors.get(name)?.coded?.pieces
+      if (pieces !== undefined) seen.set(name, sum(Object.values(pieces).map(({ range }) => range.length)))
+      else if (data.kind === "external") seen.set(name, byteLength(dtype, shape.reduce((a, b) => a * b, 1)))
     }
   }
   return sum([...seen.values()])
+}
+
+/** How the coded tensors of graphs are stored: what their bytes mean. */
+const codedOf = ({ checkpoint }: Job, graphs: ReadonlyArray<Graph>) => {
+  const names = new Set(graphs.flatMap(({ initializers }) => initializers.map(({ name }) => name)))
+  return [...names].sort().flatMap((name) => {
+    const coded = checkpoint.tensors.get(name)?.coded
+    if (coded === undefined) return []
+    const { pieces, ...rest } = coded
+    const places = Object.values(pieces).map(({ dtype, name, range, shape }) => ({
+      name,
+      dtype,
+      shape,
+      file: baseName(range.file),
+      offset: range.offset,
+      length: range.length
+    }))
+    return [{ name, ...rest, places }]
+  })
 }
 
 /** Steps of one decoder layer. */
@@ -90,12 +124,15 @@ const layerSteps = (job: Job, index: number): ReadonlyArray<Step> => {
   const encoded = all.map(({ graph }) => encode(graph))
   const blobs = blobsOf(job, index)
   const source = identitiesOf(job, all.map(({ graph }) => graph))
-  const float = weightBytes(compiled.filter(({ choice }) => choice.precision === "BF16").map(({ graph }) => graph))
-  const read = weightBytes(compiled.map(({ graph }) => graph))
+  const direct = quantizingStage[job.checkpoint.kind]
+  const float = weightBytes(job, compiled.filter(({ choice }) => choice.precision === "BF16").map(({ graph }) => graph))
+  const read = weightBytes(job, compiled.map(({ graph }) => graph))
   const blobBytes = sum(blobs.map(({ layout }) => layout.length))
   const graphBytes = sum(encoded.map(({ length }) => length))
   const quantizeKey = keyOf({
     source,
+    coded: codedOf(job, compiled.map(({ graph }) => graph)),
+    forms: blobs.map(({ name }) => name),
     quality: request.quality,
     programs: compiled.map(({ choice, graph, program }) => ({
       name: programName(program),
@@ -114,15 +151,16 @@ const layerSteps = (job: Job, index: number): ReadonlyArray<Step> => {
     writes: graphBytes,
     memory: 2 * graphBytes
   }
-  if (compiled.length === 0) return [onnx]
+  const floats = job.checkpoint.kind === "huggingface" ? [onnx] : []
+  if (compiled.length === 0) return floats
   return [
-    onnx,
+    ...floats,
     {
-      id: `quantize/${layer}`,
-      stage: "QUANTIZE",
+      id: `${direct.step}/${layer}`,
+      stage: direct.name,
       layer: index,
       key: quantizeKey,
-      needs: [onnx.id, "quantize/weights"],
+      needs: [...floats.map(({ id }) => id), `${direct.step}/weights`],
       outputs: [...blobs.map(paths.quantizedBlob), ...compiled.map(({ program }) => paths.quantizedGraph(program))],
       reads: read,
       writes: blobBytes + graphBytes,
@@ -133,7 +171,7 @@ const layerSteps = (job: Job, index: number): ReadonlyArray<Step> => {
       stage: "COMPILE",
       layer: index,
       key: keyOf({ quantizeKey, target: target.name, pack: request.pack }),
-      needs: [`quantize/${layer}`],
+      needs: [`${direct.step}/${layer}`],
       outputs: [paths.archive(index)],
       reads: blobBytes + float,
       writes: blobBytes + float + graphBytes,
@@ -142,16 +180,30 @@ const layerSteps = (job: Job, index: number): ReadonlyArray<Step> => {
   ]
 }
 
-/** The checkpoint's own weight files, absolute paths. */
+const baseName = (path: string): string => path.split(/[\\/]/).at(-1) ?? path
+
+/** The checkpoint's own files that hold plain weights, absolute paths: graphs refer to their bytes. */
 export const weightFiles = ({ model, weights }: Job): ReadonlyArray<string> =>
   [...new Set(model.tensors.map(({ name }) => weights(name).range.file))].sort()
+
+/** Bytes of the devkit's embedding files, but for their headers. */
+const embeddingBytes = (tensor: Tensor, quantize: boolean): number => {
+  const { coded, dtype, name, shape: [rows = 0, columns = 0] } = tensor
+  const form = coded === undefined ? undefined : formatOf(tensor).form(tensor)
+  return quantize
+    ? rows * (columns + 2)
+    : form === undefined
+    ? byteLength(dtype, rows * columns)
+    : sum(layoutBlob([{ name, rows, columns, form }]).weights.map(bytesOf))
+}
 
 /** Steps that are not of one layer: the devkit, and the links to the checkpoint's own files. */
 const modelSteps = (job: Job): ReadonlyArray<Step> => {
   const { checkpoint, model, request, table, weights } = job
+  const direct = quantizingStage[checkpoint.kind]
   const embedding = weights(model.facts.embedding.tensor)
   const source = checkpoint.files.map(({ bytes, mtimeMillis, path }) => ({
-    name: path.split(/[\\/]/).at(-1),
+    name: baseName(path),
     bytes,
     mtimeMillis
   }))
@@ -161,7 +213,7 @@ const modelSteps = (job: Job): ReadonlyArray<Step> => {
     layer: undefined,
     key: keyOf({ source, folder }),
     needs,
-    outputs: weightFiles(job).map((file) => `${folder}/weights/${file.split(/[\\/]/).at(-1)}`),
+    outputs: weightFiles(job).map((file) => `${folder}/weights/${baseName(file)}`),
     reads: 0,
     writes: 0,
     memory: 0
@@ -186,11 +238,16 @@ const modelSteps = (job: Job): ReadonlyArray<Step> => {
       needs: [],
       outputs: [],
       reads: embedding.range.length,
-      writes: request.quantizeEmbeddings ? model.facts.vocabulary * (model.facts.hidden + 2) : embedding.range.length,
+      writes: embeddingBytes(embedding, request.quantizeEmbeddings),
       memory: STEP_MEMORY
     },
-    link("onnx/weights", "ONNX", paths.onnx, []),
-    link("quantize/weights", "QUANTIZE", paths.quantized, ["onnx/weights"])
+    ...checkpoint.kind === "huggingface" ? [link("onnx/weights", "ONNX", paths.onnx, [])] : [],
+    link(
+      `${direct.step}/weights`,
+      direct.name,
+      paths.quantized,
+      checkpoint.kind === "huggingface" ? ["onnx/weights"] : []
+    )
   ]
 }
 
@@ -231,7 +288,7 @@ const warningsOf = (job: Job): ReadonlyArray<string> => {
   return warnings
 }
 
-/** Every step of a build for a Hugging Face folder; pure. */
+/** Every step of a build; pure. */
 export const planOf = (job: Job): Plan => ({
   job,
   steps: [...modelSteps(job), ...job.model.facts.layers.flatMap((_, index) => layerSteps(job, index))],

@@ -1,9 +1,19 @@
-/** A matrix to lay out: `[rows × columns]`, codes of `bits`. */
+import type { Form } from "../tensor/Coded.ts"
+import { byteLength, type DType } from "../tensor/DType.ts"
+
+/** A matrix to lay out: `[rows × columns]` as codes of a form. */
 export interface BlobWeight {
   readonly name: string
   readonly rows: number
   readonly columns: number
-  readonly bits: 4 | 8
+  readonly form: Form
+}
+
+/** A tensor to lay out as plain numbers. */
+export interface BlobNumbers {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: ReadonlyArray<number>
 }
 
 /** Bytes of a blob. */
@@ -12,90 +22,117 @@ export interface Region {
   readonly length: number
 }
 
-/** Where a weight's numbers are in its blob. Codes `[rows × padded]` u4 (low nibble first) or u8, scales `[rows × blocks]` f16. */
+/** Where a weight's numbers are in its blob; see `Form` for what each region holds. */
 export interface PlacedWeight extends BlobWeight {
   /** columns rounded up to whole blocks; the code of what was added is the zero point */
   readonly padded: number
   readonly blocks: number
   readonly codes: Region
   readonly scales: Region
+  /** zero points of its own, where the form stores them */
+  readonly zeros: Region | undefined
+  readonly minimum: Region | undefined
+  readonly order: Region | undefined
 }
 
-/** Zero points for all weights of one width: the same byte throughout; a weight uses as many as it has blocks, from `offset`. */
+/** Where a tensor's plain numbers are. */
+export interface PlacedNumbers extends BlobNumbers {
+  readonly region: Region
+}
+
+/** Zero points for all weights that have the same one throughout; a weight uses as many as it has blocks, from `offset`. */
 export interface ZeroRegion extends Region {
   readonly bits: 4 | 8
-  /** two zero points of 8, or one of 128 */
-  readonly byte: 0x88 | 0x80
+  readonly zeros: "middle" | "none"
+  /** two zero points of 8, one of 128, or zeros */
+  readonly byte: 0x88 | 0x80 | 0
 }
 
-/** One file: all codes back to back, all scales back to back, zero points. */
+/** One file: all codes back to back, then all scales, then what else the forms have, each kind back to back. */
 export interface BlobLayout {
   readonly weights: ReadonlyArray<PlacedWeight>
+  readonly numbers: ReadonlyArray<PlacedNumbers>
   readonly zeros: ReadonlyArray<ZeroRegion>
   /** bytes of the file */
   readonly length: number
 }
 
-/** Numbers that share a scale. */
-export const BLOCK = 32
 /** Where regions may begin: a cache line, and what vector loads like. */
 const ALIGNMENT = 64
 
 const align = (offset: number): number => Math.ceil(offset / ALIGNMENT) * ALIGNMENT
 
-/** Regions of these lengths, one after the other from `start`. */
-const contiguous = (lengths: ReadonlyArray<number>, start: number): ReadonlyArray<Region> => {
-  let offset = start
-  return lengths.map((length) => {
-    const region = { offset, length }
-    offset += length
-    return region
-  })
+/** Bytes of the zero points of a matrix, each row beginning at a byte. */
+export const zeroBytes = (bits: 4 | 8, rows: number, blocks: number): number => rows * Math.ceil((blocks * bits) / 8)
+
+const countOf = (shape: ReadonlyArray<number>): number => shape.reduce((a, b) => a * b, 1)
+
+/** Hands out regions of a file from its beginning. */
+class Space {
+  end = 0
+
+  /** Regions of these lengths one after the other, from the next aligned byte; a length of 0 gets none. */
+  take(lengths: ReadonlyArray<number>): ReadonlyArray<Region | undefined> {
+    if (lengths.some((length) => length > 0)) this.end = align(this.end)
+    return lengths.map((length) => {
+      if (length === 0) return undefined
+      const region = { offset: this.end, length }
+      this.end += length
+      return region
+    })
+  }
 }
 
-const endOf = (regions: ReadonlyArray<Region>, start: number): number => {
-  const last = regions.at(-1)
-  return last === undefined ? start : last.offset + last.length
-}
-
-/** Bytes of the zero points of `count` blocks. */
-export const zeroBytes = (bits: 4 | 8, count: number): number => Math.ceil((count * bits) / 8)
+const none: Region = { offset: 0, length: 0 }
 
 /**
  * Lays out the blob of one part. Weights keep their order and their codes touch, so that matrices that read the same input
- * (q, k, v; gate, up), of the same width, are one matrix to whoever wants it so.
+ * (q, k, v; gate, up), of the same form, are one matrix to whoever wants it so.
  */
-export const layoutBlob = (weights: ReadonlyArray<BlobWeight>): BlobLayout => {
+export const layoutBlob = (
+  weights: ReadonlyArray<BlobWeight>,
+  numbers: ReadonlyArray<BlobNumbers> = []
+): BlobLayout => {
+  const space = new Space()
   const sized = weights.map((weight) => {
-    const blocks = Math.ceil(weight.columns / BLOCK)
-    return { ...weight, blocks, padded: blocks * BLOCK }
+    const blocks = Math.ceil(weight.columns / weight.form.block)
+    return { ...weight, blocks, padded: blocks * weight.form.block, count: weight.rows * blocks }
   })
-  const codes = contiguous(sized.map(({ bits, padded, rows }) => rows * padded * bits / 8), 0)
-  const scalesStart = align(endOf(codes, 0))
-  const scales = contiguous(sized.map(({ blocks, rows }) => rows * blocks * 2), scalesStart)
-  let end = endOf(scales, scalesStart)
-  const zeros = ([4, 8] as const).flatMap((bits): ReadonlyArray<ZeroRegion> => {
-    const largest = Math.max(
-      0,
-      ...sized.filter((weight) => weight.bits === bits).map(({ blocks, rows }) => rows * blocks)
-    )
-    if (largest === 0) return []
-    const region = {
-      bits,
-      byte: bits === 4 ? 0x88 : 0x80,
-      offset: align(end),
-      length: zeroBytes(bits, largest)
-    } as const
-    end = region.offset + region.length
-    return [region]
-  })
+  const codes = space.take(sized.map(({ form, padded, rows }) => rows * padded * form.bits / 8))
+  const halves = space.take(sized.map(({ count, form }) => form.scales === "f16" ? count * 2 : 0))
+  const singles = space.take(sized.map(({ count, form }) => form.scales === "f32" ? count * 4 : 0))
+  const minima = space.take(sized.map(({ count, form }) => form.minimum ? count * 4 : 0))
+  const stored = space.take(
+    sized.map(({ blocks, form, rows }) => form.zeros === "stored" ? zeroBytes(form.bits, rows, blocks) : 0)
+  )
+  const orders = space.take(sized.map(({ columns, form }) => form.ordered ? columns * 4 : 0))
+  const zeros = ([4, 8] as const).flatMap((bits) =>
+    (["middle", "none"] as const).flatMap((kind): ReadonlyArray<ZeroRegion> => {
+      const users = sized.filter(({ form }) => form.bits === bits && form.zeros === kind)
+      const [region] = space.take([Math.max(0, ...users.map(({ blocks, rows }) => zeroBytes(bits, rows, blocks)))])
+      const byte = kind === "none" ? 0 : bits === 4 ? 0x88 : 0x80
+      return region === undefined ? [] : [{ bits, zeros: kind, byte, ...region }]
+    })
+  )
+  const placedNumbers = numbers.map((tensor) => ({
+    ...tensor,
+    region: space.take([byteLength(tensor.dtype, countOf(tensor.shape))])[0] ?? none
+  }))
   return {
-    weights: sized.map((weight, i) => ({
+    weights: sized.map(({ count: _, ...weight }, i) => ({
       ...weight,
-      codes: codes[i] ?? { offset: 0, length: 0 },
-      scales: scales[i] ?? { offset: 0, length: 0 }
+      codes: codes[i] ?? none,
+      scales: halves[i] ?? singles[i] ?? none,
+      zeros: stored[i],
+      minimum: minima[i],
+      order: orders[i]
     })),
+    numbers: placedNumbers,
     zeros,
-    length: end
+    length: space.end
   }
 }
+
+/** Bytes of all regions that belong to one weight alone. */
+export const bytesOf = ({ codes, minimum, order, scales, zeros }: PlacedWeight): number =>
+  [codes, scales, zeros, minimum, order].reduce((sum, region) => sum + (region?.length ?? 0), 0)

@@ -1,8 +1,17 @@
 import { Context, Effect, Layer, Result } from "effect"
+import type { Form } from "../tensor/Coded.ts"
 import { byteLength } from "../tensor/DType.ts"
 import type { ByteRange, Tensor } from "../tensor/Tensor.ts"
 import { DEPTH, type Lost, makePool } from "./kernel/Pool.ts"
-import { type Answer, type Destination, type KernelDType, kernelDTypes, type Place, type Task } from "./kernel/Task.ts"
+import {
+  type Answer,
+  type CodedPlace,
+  type Destination,
+  type KernelDType,
+  kernelDTypes,
+  type Place,
+  type Task
+} from "./kernel/Task.ts"
 import {
   DestinationUnwritable,
   DiskFull,
@@ -107,6 +116,18 @@ export class Kernels extends Context.Service<Kernels, {
   ) => Effect.Effect<WeightFacts, KernelError>
   /** `[rows × columns]` → i8 codes `[rows × columns]`, bf16 scales `[rows]`; w = code · scale. */
   readonly quantizeRows: (options: Quantization) => Effect.Effect<WeightFacts, KernelError>
+  /** A coded tensor's numbers as codes of `form` (what its format's `form(tensor)` gave): bit for bit. */
+  readonly recode: (options: {
+    readonly source: Tensor
+    readonly form: Form
+    readonly to: CodedPlace
+  }) => Effect.Effect<WeightFacts, KernelError>
+  /** A coded tensor's numbers as plain numbers of `dtype` (bf16, f16: rounded once, half to even), C order. */
+  readonly convert: (options: {
+    readonly source: Tensor
+    readonly dtype: KernelDType
+    readonly to: Place
+  }) => Effect.Effect<WeightFacts, KernelError>
   /** Reads all numbers, writes nothing. */
   readonly scan: (tensor: Tensor) => Effect.Effect<WeightFacts, KernelError>
   /** Bytes as they are; `tensor` names them, and says what to look at on the way (formats that are no kernel's are copied only). */
@@ -217,7 +238,10 @@ export class Kernels extends Context.Service<Kernels, {
           }
         )
 
-        return Kernels.of({ quantize, quantizeRows, scan, copy, fill })
+        const recode = () => Effect.die("recode")
+        const convert = () => Effect.die("convert")
+
+        return Kernels.of({ quantize, quantizeRows, recode, convert, scan, copy, fill })
       })
     )
 }

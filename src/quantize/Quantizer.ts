@@ -1,7 +1,7 @@
 import type { Attribute, Graph, Initializer, Node } from "../onnx/Graph.ts"
-import type { DType } from "../tensor/DType.ts"
-import { type BlobLayout, type BlobWeight, BLOCK, type PlacedWeight, zeroBytes } from "./Blob.ts"
-import { bitsOf, type Scheme } from "./scheme/Scheme.ts"
+import type { Form } from "../tensor/Coded.ts"
+import { byteLength, type DType } from "../tensor/DType.ts"
+import type { BlobLayout, BlobWeight, PlacedWeight, Region } from "./Blob.ts"
 
 /** A matrix product of a graph whose weight can become codes: `y = x · Wᵀ (+ bias)`, W `[rows × columns]`. */
 export interface Linear {
@@ -52,14 +52,17 @@ export const quantizable = (graph: Graph): ReadonlyArray<Linear> =>
     return { node: name, weight: weight.name, dtype: weight.dtype, rows, columns }
   })
 
-/** The weights of a graph's products under a scheme, each once, in graph order; `head` names the output head's weight. */
-export const weightsOf = (graph: Graph, scheme: Scheme, head: string): ReadonlyArray<BlobWeight> =>
-  Array.from(new Map(quantizable(graph).map((linear) => [linear.weight, linear])).values(), (linear) => ({
-    name: linear.weight,
-    rows: linear.rows,
-    columns: linear.columns,
-    bits: bitsOf(scheme, linear.weight, head)
-  }))
+/** The weights of a graph's products that get a form, each once, in graph order. */
+export const weightsOf = (
+  graph: Graph,
+  formOf: (weight: string) => Form | undefined
+): ReadonlyArray<BlobWeight> =>
+  Array.from(new Map(quantizable(graph).map((linear) => [linear.weight, linear])).values()).flatMap(
+    ({ columns, rows, weight }) => {
+      const form = formOf(weight)
+      return form === undefined ? [] : [{ name: weight, rows, columns, form }]
+    }
+  )
 
 /** Where the codes are, and how. */
 export interface QuantizeOptions {
@@ -67,6 +70,9 @@ export interface QuantizeOptions {
   readonly location: string
   readonly layout: BlobLayout
 }
+
+/** Endings of the names of zero points, by what they are: a target may know a form without reading numbers. */
+export const zeroNames = { middle: ".zero_points", none: ".zero_points_none", stored: ".zero_points_stored" } as const
 
 const int = (value: number): Attribute => ({ kind: "int", value })
 
@@ -84,69 +90,143 @@ const node = (
   op: string,
   name: string,
   inputs: ReadonlyArray<string>,
-  output: string,
-  attributes: Node["attributes"]
-): Node => ({
-  op,
-  domain: "",
-  name,
-  inputs,
-  outputs: [output],
-  attributes
-})
+  attributes: Node["attributes"] = {}
+): Node => ({ op, domain: "", name, inputs, outputs: [name], attributes })
 
-/** What takes a weight's place: its tensors, the nodes that make f32 of them, and the value they give, `[rows × columns]`. */
-const dequantized = (weight: PlacedWeight, { layout, location }: QuantizeOptions) => {
-  const { bits, blocks, columns, name, padded, rows } = weight
-  const zeros = layout.zeros.find((region) => region.bits === bits)?.offset ?? 0
-  const dtype = bits === 4 ? "u4" : "u8"
-  const external = (offset: number, length: number) => ({ kind: "external", location, offset, length }) as const
-  const initializers: ReadonlyArray<Initializer> = [
-    { name: `${name}.codes`, dtype, shape: [rows, padded], data: external(weight.codes.offset, weight.codes.length) },
-    {
-      name: `${name}.scales`,
-      dtype: "f16",
-      shape: [rows, blocks],
-      data: external(weight.scales.offset, weight.scales.length)
-    },
-    { name: `${name}.zero_points`, dtype, shape: [rows, blocks], data: external(zeros, zeroBytes(bits, rows * blocks)) }
+/** What stands around a product whose weight became codes. */
+interface Replacement {
+  readonly initializers: ReadonlyArray<Initializer>
+  /** nodes that make f32 of the codes, once for all products of the weight */
+  readonly nodes: ReadonlyArray<Node>
+  /** the value that they give, `[rows × columns]` */
+  readonly value: string
+  readonly weight: PlacedWeight
+}
+
+/** What takes a weight's place. */
+const dequantized = (weight: PlacedWeight, { layout, location }: QuantizeOptions): Replacement => {
+  const { blocks, codes, columns, form, minimum, name, order, padded, rows, scales, zeros } = weight
+  const shared = layout.zeros.find((region) => region.bits === form.bits && region.zeros === form.zeros)
+  const dtype = form.bits === 4 ? "u4" : "u8"
+  const at = (suffix: string, dtype: DType, shape: ReadonlyArray<number>, region: Region): Initializer => ({
+    name: `${name}${suffix}`,
+    dtype,
+    shape,
+    data: { kind: "external", location, offset: region.offset, length: region.length }
+  })
+  const points = zeros ?? { offset: shared?.offset ?? 0, length: byteLength(dtype, rows * blocks) }
+  const pointsName = `${name}${zeroNames[form.zeros]}`
+  const initializers = [
+    at(".codes", dtype, [rows, padded], codes),
+    at(".scales", form.scales, [rows, blocks], scales),
+    at(zeroNames[form.zeros], dtype, [rows, blocks], points),
+    ...minimum === undefined ? [] : [at(".minimum", "f32", [rows, blocks], minimum)],
+    ...order === undefined ? [] : [at(".order", "i32", [columns], order)]
   ]
-  const whole = `${name}.dequantized`
-  const scales = `${name}.scales_f32`
+  const scalesValue = form.scales === "f32" ? `${name}.scales` : `${name}.scales_f32`
+  const whole = node("DequantizeLinear", `${name}.dequantized`, [`${name}.codes`, scalesValue, pointsName], {
+    axis: int(1),
+    block_size: int(form.block)
+  })
   const nodes = [
-    node("Cast", scales, [`${name}.scales`], scales, { to: int(1) }),
-    node("DequantizeLinear", whole, [`${name}.codes`, scales, `${name}.zero_points`], whole, {
-      axis: int(1),
-      block_size: int(BLOCK)
-    })
+    ...form.scales === "f32" ? [] : [node("Cast", scalesValue, [`${name}.scales`], { to: int(1) })],
+    whole
   ]
-  if (padded === columns) return { initializers, nodes, value: whole }
-  const value = `${name}.unpadded`
+  if (padded === columns) return { initializers, nodes, value: whole.name, weight }
   const bounds = [vector(`${name}.from`, [0]), vector(`${name}.to`, [columns]), vector(`${name}.axis`, [1])]
-  return {
-    initializers: [...initializers, ...bounds],
-    nodes: [...nodes, node("Slice", value, [whole, ...bounds.map((bound) => bound.name)], value, {})],
-    value
+  const cut = node("Slice", `${name}.unpadded`, [whole.name, ...bounds.map((bound) => bound.name)])
+  return { initializers: [...initializers, ...bounds], nodes: [...nodes, cut], value: cut.name, weight }
+}
+
+/** Nodes and constants that are made once, whoever asks first. */
+class Made {
+  readonly initializers = new Map<string, Initializer>()
+  readonly #names = new Set<string>()
+
+  /** The nodes that were not made before. */
+  fresh(nodes: ReadonlyArray<Node>): ReadonlyArray<Node> {
+    return nodes.filter(({ name }) => {
+      const known = this.#names.has(name)
+      this.#names.add(name)
+      return !known
+    })
   }
+
+  constant(initializer: Initializer): string {
+    this.initializers.set(initializer.name, initializer)
+    return initializer.name
+  }
+}
+
+/** Sums of x over each block of columns, `[tokens × blocks]`, zeros behind the last column where it is padded. */
+const blockSums = (made: Made, x: string, { blocks, columns, form, padded }: PlacedWeight) => {
+  const whole = `${x}.padded_${padded}`
+  const cut = `${x}.blocks_of_${form.block}`
+  const sums = `${x}.sums_of_${form.block}`
+  const pads = padded === columns
+    ? []
+    : [node("Pad", whole, [x, made.constant(vector(`pads_${padded - columns}`, [0, 0, 0, padded - columns]))])]
+  const shape = made.constant(vector(`blocks_${blocks}_${form.block}`, [0, blocks, form.block]))
+  const axes = made.constant(vector("block_axis", [2]))
+  const nodes = [
+    ...pads,
+    node("Reshape", cut, [padded === columns ? x : whole, shape]),
+    node("ReduceSum", sums, [cut, axes], { keepdims: int(0) })
+  ]
+  return { nodes, sums }
+}
+
+/** A product and what it needs, its weight replaced. */
+const product = (made: Made, old: Node, { nodes, value, weight }: Replacement): ReadonlyArray<Node> => {
+  const [given = "", , bias] = old.inputs
+  const order = weight.form.ordered
+    ? [node("Gather", `${weight.name}.x`, [given, `${weight.name}.order`], { axis: int(1) })]
+    : []
+  const x = order[0]?.name ?? given
+  const before = [...made.fresh(nodes), ...order]
+  const gemm = { ...old, inputs: [x, value, ...bias === undefined ? [] : [bias]] }
+  if (!weight.form.minimum) return [...before, gemm]
+  const { nodes: sumNodes, sums } = blockSums(made, x, weight)
+  const codes = `${old.outputs[0] ?? ""}.codes`
+  return [
+    ...before,
+    ...made.fresh(sumNodes),
+    { ...gemm, outputs: [codes] },
+    {
+      ...node("Gemm", `${old.name}.minimum`, [sums, `${weight.name}.minimum`, codes], { transB: int(1) }),
+      outputs: old.outputs
+    }
+  ]
+}
+
+/** The initialiser with its plain numbers in the blob. */
+const moved = (initializer: Initializer, { layout, location }: QuantizeOptions): Initializer => {
+  const numbers = layout.numbers.find(({ name }) => name === initializer.name)
+  return numbers === undefined
+    ? initializer
+    : { ...initializer, data: { kind: "external", location, ...numbers.region } }
 }
 
 /**
  * Puts codes in the place of float weights: each Gemm(transB=1) over a weight of the layout reads
- * `DequantizeLinear(codes, Cast(scales), zero points; axis 1, blocks of 32)`, cut to the columns where they were padded.
- * Casts and weights that nothing reads any more are dropped; all else stays. Needs opset 21 (blocked DequantizeLinear).
+ * `DequantizeLinear(codes, scales as f32, zero points; axis 1)`, cut to the columns where they were padded; with a minimum,
+ * `Gemm(sums of x over blocks, minimum)` is added; with an order, x is gathered by it. Tensors that the layout holds as plain
+ * numbers are read from the blob. Casts and weights that nothing reads any more are dropped; all else stays. Needs opset 21
+ * (blocked DequantizeLinear).
  */
 export const quantizeGraph = (graph: Graph, options: QuantizeOptions): Graph => {
   const weightOf = products(graph)
-  const made = new Map(options.layout.weights.map((weight) => [weight.name, dequantized(weight, options)]))
+  const replacements = new Map(
+    options.layout.weights.map((weight) => [weight.name, dequantized(weight, options)] as const)
+  )
+  const made = new Made()
   const placed = new Set<string>()
   const rewritten = graph.nodes.flatMap((old): ReadonlyArray<Node> => {
     const weight = weightOf.get(old)?.name ?? ""
-    const replacement = made.get(weight)
+    const replacement = replacements.get(weight)
     if (replacement === undefined) return [old]
-    const gemm = { ...old, inputs: old.inputs.map((input, i) => i === 1 ? replacement.value : input) }
-    if (placed.has(weight)) return [gemm]
     placed.add(weight)
-    return [...replacement.nodes, gemm]
+    return product(made, old, replacement)
   })
   const outputs = graph.outputs.map(({ name }) => name)
   const read = (nodes: ReadonlyArray<Node>) => new Set([...outputs, ...nodes.flatMap(({ inputs }) => inputs)])
@@ -159,8 +239,11 @@ export const quantizeGraph = (graph: Graph, options: QuantizeOptions): Graph => 
     ...graph,
     nodes,
     initializers: [
-      ...graph.initializers.filter(({ name }) => !placed.has(name) || after.has(name)),
-      ...Array.from(placed).flatMap((weight) => made.get(weight)?.initializers ?? [])
+      ...graph.initializers
+        .filter(({ name }) => !placed.has(name) || after.has(name))
+        .map((initializer) => moved(initializer, options)),
+      ...Array.from(placed).flatMap((weight) => replacements.get(weight)?.initializers ?? []),
+      ...made.initializers.values()
     ]
   }
 }

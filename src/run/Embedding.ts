@@ -1,18 +1,18 @@
 // Runs in the session's thread. Rows are read by position: 14 GB/s from the page cache, and no table in memory (host-measurements §0).
 import { openSync, readSync } from "node:fs"
 import { fromBf16 } from "../tensor/Float.ts"
-import type { Build } from "./Protocol.ts"
+import type { Build, CodedRows, NumbersAt } from "./Protocol.ts"
 
-const widths = { bf16: 2, f16: 2, f32: 4, i8: 1 } as const satisfies Readonly<
-  Record<Build["embeddings"]["dtype"], number>
->
+type PlainDType = Exclude<Build["embeddings"]["dtype"], "codes">
+
+const widths = { bf16: 2, f16: 2, f32: 4, i8: 1 } as const satisfies Readonly<Record<PlainDType, number>>
 
 /** Puts the row of a token into `out [hidden]`, multiplied. */
 export type RowReader = (id: number, out: Float32Array) => void
 
-/** A reader of embedding rows; throws what the system throws when the files cannot be read. */
-export const rowReader = ({ embeddings, hidden }: Build): RowReader => {
-  const { dtype, file, multiplier, offset, scales } = embeddings
+/** Rows of plain numbers, or of i8 codes with a scale each. */
+const plainReader = ({ embeddings, hidden }: Build, dtype: PlainDType): RowReader => {
+  const { file, offset, scales } = embeddings
   const handle = openSync(file, "r")
   const scaleHandle = scales === undefined ? undefined : openSync(scales.file, "r")
   const row = new Uint8Array(hidden * widths[dtype])
@@ -35,6 +35,51 @@ export const rowReader = ({ embeddings, hidden }: Build): RowReader => {
     const factor = scaleOf(id)
     if (dtype === "bf16") { for (let i = 0; i < hidden; i++) out[i] = fromBf16(codes.bf16[i] ?? 0) }
     else for (let i = 0; i < hidden; i++) out[i] = (source[i] ?? 0) * factor
-    if (multiplier !== 1) { for (let i = 0; i < hidden; i++) out[i] = (out[i] ?? 0) * multiplier }
+  }
+}
+
+/** Rows of codes, each block with its scale and, where there is one, its minimum. */
+const codedReader = ({ embeddings: { file, offset }, hidden }: Build, rows: CodedRows): RowReader => {
+  const { bits, block, minimum, zero } = rows
+  const blocks = Math.ceil(hidden / block)
+  const codes = new Uint8Array(blocks * block * bits / 8)
+  const scales = rows.scales.dtype === "f16" ? new Float16Array(blocks) : new Float32Array(blocks)
+  const minima = new Float32Array(blocks)
+  const reader = (at: NumbersAt, row: Uint8Array) => {
+    const handle = openSync(at.file, "r")
+    return (id: number): void => {
+      const found = readSync(handle, row, 0, row.length, at.offset + id * row.length)
+      if (found !== row.length) throw new Error(`${at.file} has ${found} of the ${row.length} bytes of token ${id}`)
+    }
+  }
+  const readers = [
+    reader({ file, offset }, codes),
+    reader(rows.scales, new Uint8Array(scales.buffer)),
+    ...minimum === undefined ? [] : [reader(minimum, new Uint8Array(minima.buffer))]
+  ]
+  const codeAt = (i: number): number =>
+    bits === 8 ? codes[i] ?? 0 : i % 2 === 0 ? (codes[i >> 1] ?? 0) & 15 : (codes[i >> 1] ?? 0) >> 4
+  return (id, out) => {
+    for (const read of readers) read(id)
+    for (let i = 0; i < hidden; i++) {
+      const b = Math.floor(i / block)
+      out[i] = Math.fround((codeAt(i) - zero) * (scales[b] ?? 0)) + (minima[b] ?? 0)
+    }
+  }
+}
+
+/** A reader of embedding rows; throws what the system throws when the files cannot be read. */
+export const rowReader = (build: Build): RowReader => {
+  const { codes, dtype, multiplier } = build.embeddings
+  if (dtype === "codes" && codes === undefined) {
+    throw new Error("the embeddings are codes, but nothing says of what form")
+  }
+  const read = dtype === "codes" && codes !== undefined
+    ? codedReader(build, codes)
+    : plainReader(build, dtype === "codes" ? "i8" : dtype)
+  if (multiplier === 1) return read
+  return (id, out) => {
+    read(id, out)
+    for (let i = 0; i < build.hidden; i++) out[i] = (out[i] ?? 0) * multiplier
   }
 }

@@ -1,10 +1,26 @@
-/** Where embedding rows are: numbers of a `.npy` file from `offset`, `[vocabulary × hidden]`. */
-export interface EmbeddingTable {
+/** A file and the byte at which its numbers begin. */
+export interface NumbersAt {
   readonly file: string
   readonly offset: number
-  readonly dtype: "bf16" | "f16" | "f32" | "i8"
+}
+
+/** Rows as codes: `(code − zero) · scale + minimum` for each `block` numbers; see `RuntimeConfig`. */
+export interface CodedRows {
+  readonly bits: 4 | 8
+  readonly block: number
+  readonly zero: number
+  readonly scales: NumbersAt & { readonly dtype: "f16" | "f32" }
+  /** f32 */
+  readonly minimum: NumbersAt | undefined
+}
+
+/** Where embedding rows are: numbers of a `.npy` file from `offset`, `[vocabulary × hidden]`. */
+export interface EmbeddingTable extends NumbersAt {
+  /** "codes": as `codes` says */
+  readonly dtype: "bf16" | "f16" | "f32" | "i8" | "codes"
+  readonly codes: CodedRows | undefined
   /** bf16 scale of each row, for i8 */
-  readonly scales: { readonly file: string; readonly offset: number } | undefined
+  readonly scales: NumbersAt | undefined
   readonly multiplier: number
 }
 

@@ -17,7 +17,8 @@ export interface Checkpoint {
   readonly path: string
   /** name of the folder; of the repository where the folder is a snapshot of a Hugging Face cache */
   readonly name: string
-  readonly kind: "huggingface"
+  /** a Hugging Face folder of plain numbers, a GGUF file, or a folder that was quantised before */
+  readonly kind: "huggingface" | "gguf" | "quantized"
   /** config.json, untrusted */
   readonly config: Readonly<Record<string, unknown>>
   /** generation_config.json, untrusted */
@@ -29,6 +30,8 @@ export interface Checkpoint {
   readonly files: ReadonlyArray<SourceFile>
   /** names of the files beside the weights that exist */
   readonly companions: ReadonlyArray<string>
+  /** texts of the tokenizer's files where the source holds no such files but says what is in them; by file name */
+  readonly made: () => ReadonlyMap<string, string>
   /** what a user should know, one sentence each */
   readonly warnings: ReadonlyArray<string>
 }
@@ -108,7 +111,7 @@ export const open = Effect.fn("Checkpoint.open")(function*(given: string) {
     : [
       "config.json has auto_map: the model's own Python code is not run; if it computes something else, the result differs"
     ]
-  return {
+  const checkpoint: Checkpoint = {
     path: folder,
     name: nameOf(paths, folder),
     kind: "huggingface",
@@ -118,8 +121,10 @@ export const open = Effect.fn("Checkpoint.open")(function*(given: string) {
     unheld: stored.unheld,
     files: [config.file, ...stored.files, ...beside].sort((a, b) => a.path < b.path ? -1 : 1),
     companions,
+    made: () => new Map(),
     warnings: [...remote, ...stored.warnings]
-  } satisfies Checkpoint
+  }
+  return checkpoint
 })
 
 /** A tensor that the configuration asks for (`Expected` of arch). */

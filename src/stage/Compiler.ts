@@ -3,10 +3,11 @@ import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { Mpk } from "../pack/Mpk.ts"
 import { blobFor, blobsOf } from "../plan/Blobs.ts"
 import { graphOf } from "../plan/Job.ts"
-import { compiledOf, type Plan, planOf, type Step } from "../plan/Plan.ts"
+import { compiledOf, type Plan, planOf, quantizingStage, type Step } from "../plan/Plan.ts"
 import { type Precision, precisions } from "../plan/Precision.ts"
 import type { PrecisionError } from "../plan/PrecisionError.ts"
 import type { CompileRequest } from "../plan/Request.ts"
+import { bytesOf } from "../quantize/Blob.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import type { SourceError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
@@ -43,13 +44,22 @@ const precisionReports = ({ job }: Plan): ReadonlyArray<PrecisionReport> => {
     for (const { choice, program } of compiledOf(job, layer)) {
       if (choice.precision === undefined) continue
       const blob = blobFor(blobs, program)
-      const known = found.get(choice.precision) ?? new Map<string, { weights: number; before: number; after: number }>()
-      found.set(choice.precision, known)
       for (const { data, name, shape } of graphOf(job, program).initializers) {
         if (data.kind !== "external") continue
         const placed = blob?.layout.weights.find((weight) => weight.name === name)
-        const after = placed === undefined ? data.length : placed.codes.length + placed.scales.length
-        known.set(name, { weights: shape.reduce((a, b) => a * b, 1), before: data.length, after })
+        const plain = blob?.layout.numbers.find((numbers) => numbers.name === name)
+        const pieces = job.checkpoint.tensors.get(name)?.coded?.pieces
+        const before = pieces === undefined ? data.length : sum(Object.values(pieces).map(({ range }) => range.length))
+        const after = placed === undefined ? plain?.region.length ?? data.length : bytesOf(placed)
+        // what a source brings keeps its codes whatever is asked for, unless that is fewer bits
+        const precision = pieces === undefined || placed === undefined
+          ? choice.precision
+          : placed.form.bits === 4
+          ? "A_BF16_W_INT4"
+          : "A_BF16_W_INT8"
+        const known = found.get(precision) ?? new Map<string, { weights: number; before: number; after: number }>()
+        found.set(precision, known)
+        known.set(name, { weights: shape.reduce((a, b) => a * b, 1), before, after })
       }
     }
   }
@@ -113,7 +123,10 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   }
   if (request.keepQuantized === "none") {
     // Their outputs were dropped on purpose; when all that was made of them is fresh, nothing needs them any more.
-    for (const { id } of plan.steps.filter(({ stage }) => stage === "QUANTIZE").toReversed()) {
+    for (
+      const { id } of plan.steps.filter(({ stage }) => stage === quantizingStage[plan.job.checkpoint.kind].name)
+        .toReversed()
+    ) {
       const users = plan.steps.filter(({ needs }) => needs.includes(id))
       if (users.every((user) => fresh.has(user.id))) fresh.add(id)
     }

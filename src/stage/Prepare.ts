@@ -4,7 +4,7 @@ import type { Job } from "../plan/Job.ts"
 import { decoderPrograms } from "../plan/Parts.ts"
 import { evaluate } from "../plan/Precision.ts"
 import { type CompileRequest, stageFlags } from "../plan/Request.ts"
-import { expect, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
+import { type Checkpoint, expect, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
 import { configError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
 import { NotSupported } from "./StageError.ts"
@@ -28,13 +28,28 @@ const refusal = (request: CompileRequest): NotSupported | undefined =>
       what: `--verify ${request.verify}`,
       advice: "verification is not built yet; use --verify none"
     })
-    : request.stages.includes("model_sdk") && request.stages.length < stageFlags.length
-    ? new NotSupported({
-      what: "--model_sdk",
-      advice:
-        "a Hugging Face folder goes through --onnx and --quantize; only GGUF and pre-quantised sources have a direct stage"
-    })
     : undefined
+
+/** A stage that this kind of source does not go through, asked for by name. */
+const strangeStage = ({ stages }: CompileRequest, kind: Checkpoint["kind"]): NotSupported | undefined => {
+  if (stages.length === stageFlags.length) return undefined
+  if (kind === "huggingface") {
+    return stages.includes("model_sdk")
+      ? new NotSupported({
+        what: "--model_sdk",
+        advice:
+          "a Hugging Face folder goes through --onnx and --quantize; only GGUF and pre-quantised sources have a direct stage"
+      })
+      : undefined
+  }
+  const strange = stages.find((stage) => stage === "onnx" || stage === "quantize")
+  return strange === undefined ? undefined : new NotSupported({
+    what: `--${strange}`,
+    advice: `${
+      kind === "gguf" ? "a GGUF file" : "a pre-quantised folder"
+    } is quantised already and goes through --devkit, --model_sdk and --compile`
+  })
+}
 
 /** Everything that can be known of a build before it begins: the source, the family, its tensors, the precision of every program. */
 export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRequest) {
@@ -43,7 +58,9 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
   const target = yield* Target
   const path = yield* Path.Path
   const checkpoint = yield* open(request.modelPath)
-  const configPath = path.join(checkpoint.path, "config.json")
+  const strange = strangeStage(request, checkpoint.kind)
+  if (strange !== undefined) return yield* strange
+  const configPath = checkpoint.kind === "gguf" ? checkpoint.path : path.join(checkpoint.path, "config.json")
   const modelType = checkpoint.config["model_type"]
   const family = typeof modelType === "string" ? find(modelType) : undefined
   if (family === undefined) {

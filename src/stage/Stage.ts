@@ -10,6 +10,6 @@ export interface StepResult {
 /** A kind of step: what runs it, and the flag that names it. */
 export interface Stage<E, R> {
   readonly name: StageName
-  readonly flag: "devkit" | "onnx" | "quantize" | "compile"
+  readonly flag: "devkit" | "onnx" | "quantize" | "model_sdk" | "compile"
   readonly run: (step: Step, plan: Plan) => Effect.Effect<StepResult, E, R>
 }

@@ -2,7 +2,7 @@ import { Effect, FileSystem, Path, Schedule } from "effect"
 import { decode } from "../onnx/OnnxFile.ts"
 import { Mpk } from "../pack/Mpk.ts"
 import { programName } from "../plan/Parts.ts"
-import { compiledOf, paths, type Plan, type Step } from "../plan/Plan.ts"
+import { compiledOf, paths, type Plan, quantizingStage, type Step } from "../plan/Plan.ts"
 import { Target, type TargetError } from "../target/Target.ts"
 import type { Stage } from "./Stage.ts"
 import { InputMissing } from "./StageError.ts"
@@ -24,11 +24,12 @@ const run = Effect.fn("compile.run")(function*({ id, layer }: Step, { job }: Pla
   const mpk = yield* Mpk
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
+  const maker = quantizingStage[job.checkpoint.kind]
   const parts = yield* Effect.forEach(
     compiledOf(job, layer),
     Effect.fnUntraced(function*({ program }) {
       const file = yield* workspace.at(paths.quantizedGraph(program))
-      const missing = () => new InputMissing({ step: id, input: file, stage: "QUANTIZE", flag: "--quantize" })
+      const missing = () => new InputMissing({ step: id, input: file, stage: maker.name, flag: maker.flag })
       const bytes = yield* Effect.mapError(fs.readFile(file), missing)
       const graph = yield* Effect.mapError(Effect.fromResult(decode(bytes)), missing)
       return yield* Effect.retry(

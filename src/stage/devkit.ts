@@ -3,11 +3,12 @@ import { writeEmbeddings } from "../devkit/Embeddings.ts"
 import { precisionList, type ProgramChoice } from "../devkit/PrecisionList.ts"
 import { pythonFiles } from "../devkit/pythonFiles.ts"
 import { encodeRuntimeConfig, json, runtimeConfig } from "../devkit/RuntimeFile.ts"
-import { endTokens, readTokenizer } from "../devkit/Tokenizer.ts"
+import { endTokens, madeTokenizer, readTokenizer } from "../devkit/Tokenizer.ts"
 import { vlmConfig } from "../devkit/VlmConfig.ts"
 import type { Job } from "../plan/Job.ts"
 import { programName } from "../plan/Parts.ts"
 import type { Plan, Step } from "../plan/Plan.ts"
+import { formatOf } from "../quantize/format/registry.ts"
 import type { KernelError } from "../quantize/KernelError.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import { schemeOf, schemes } from "../quantize/scheme/registry.ts"
@@ -44,14 +45,19 @@ const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
   const tokens = yield* Effect.fromResult(
     endTokens(checkpoint.generationConfig, checkpoint.config, model.facts.vocabulary)
   )
-  const tokenizer = yield* readTokenizer(checkpoint.path, model.facts.vocabulary)
+  const tokenizer = checkpoint.kind === "gguf"
+    ? yield* Effect.fromResult(madeTokenizer(checkpoint.path, checkpoint.made(), model.facts.vocabulary))
+    : yield* readTokenizer(checkpoint.path, model.facts.vocabulary)
   const embedding = weights(model.facts.embedding.tensor)
   const guarded = <E, R>(facts: Effect.Effect<Parameters<typeof guard>[1], E, R>) =>
     Effect.flatMap(facts, (found) => Effect.fromResult(guard(embedding, found)))
   const { embeddings, files } = yield* writeEmbeddings<KernelError, WorkspaceError, never>(embedding, {
     quantize: request.quantizeEmbeddings,
+    form: embedding.coded === undefined ? undefined : formatOf(embedding).form(embedding),
     kernels: {
       copy: (options) => guarded(kernels.copy(options)),
+      recode: (options) => guarded(kernels.recode(options)),
+      convert: (options) => guarded(kernels.convert(options)),
       quantizeRows: (options) => guarded(kernels.quantizeRows(options))
     },
     publish: (name, fill, bytes) => workspace.publish(at(name), fill, bytes)

@@ -2,10 +2,12 @@ import { Effect, FileSystem } from "effect"
 import { check } from "../onnx/Check.ts"
 import type { Graph } from "../onnx/Graph.ts"
 import { decode, encode } from "../onnx/OnnxFile.ts"
-import { type Blob, blobFor, blobsOf } from "../plan/Blobs.ts"
-import type { Job } from "../plan/Job.ts"
+import { type Blob, blobFor, blobsOf, type Intake, takenBy } from "../plan/Blobs.ts"
+import { graphOf, type Job } from "../plan/Job.ts"
 import { programName } from "../plan/Parts.ts"
 import { type Chosen, compiledOf, paths, type Plan, type Step } from "../plan/Plan.ts"
+import { bytesOf, type PlacedWeight } from "../quantize/Blob.ts"
+import { type KernelDType, kernelDTypes } from "../quantize/kernel/Task.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import { quantizeGraph } from "../quantize/Quantizer.ts"
 import { guard } from "../quantize/WeightFacts.ts"
@@ -25,30 +27,78 @@ const readGraph = Effect.fnUntraced(function*(step: string, path: string) {
   return yield* Effect.mapError(Effect.fromResult(decode(bytes)), missing)
 })
 
+/** The format that a converted tensor is written in; another than the kernels' is a defect of its source. */
+const kernelDType = ({ dtype, name }: Tensor): Effect.Effect<KernelDType> => {
+  const known = kernelDTypes.find((one) => one === dtype)
+  return known === undefined ? Effect.die(new Error(`${name}: no kernel writes ${dtype}`)) : Effect.succeed(known)
+}
+
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(2)
+
+const bytesIn = ({ coded, range }: Tensor): number =>
+  coded === undefined
+    ? range.length
+    : Object.values(coded.pieces).reduce((total, piece) => total + piece.range.length, 0)
+
+/** `…q_proj.weight, [576 × 576], gguf/Q4_1 → int4 (exact), 0.20 → 0.24 MiB`. */
+const said = (tensor: Tensor, becomes: string, after: number): Effect.Effect<void> =>
+  Effect.logInfo(
+    `${tensor.name}, [${tensor.shape.join(" × ")}], ${tensor.coded?.format ?? tensor.dtype} → ${becomes}, ${
+      mebibytes(bytesIn(tensor))
+    } → ${mebibytes(after)} MiB`
+  )
+
+/** One weight's codes into the blob's file. */
+const writeWeight = Effect.fn("quantize.writeWeight")(function*(
+  source: Tensor,
+  file: string,
+  weight: PlacedWeight,
+  intake: Intake | undefined
+) {
+  const kernels = yield* Kernels
+  const { codes, form, minimum, order, scales, zeros } = weight
+  const place = { file, codes: codes.offset, scales: scales.offset }
+  const facts = yield* intake === "exact"
+    ? kernels.recode({
+      source,
+      form,
+      to: {
+        ...place,
+        ...zeros === undefined ? {} : { zeros: zeros.offset },
+        ...minimum === undefined ? {} : { minimum: minimum.offset },
+        ...order === undefined ? {} : { order: order.offset }
+      }
+    })
+    : kernels.quantize({ source, bits: form.bits, destination: place })
+  yield* Effect.fromResult(guard(source, facts))
+  yield* said(source, `int${form.bits}${intake === undefined ? "" : ` (${intake})`}`, bytesOf(weight))
+})
 
 const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob) {
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const path = paths.quantizedBlob(blob)
+  const intakes = new Map(takenBy(job, blob).map(({ intake, tensor }) => [tensor.name, intake]))
   yield* workspace.allocate(
     path,
     blob.layout.length,
     Effect.fnUntraced(function*(file) {
-      yield* Effect.forEach(blob.layout.weights, ({ bits, codes, name, scales }) => {
-        const source = job.weights(name)
-        const destination = { file, codes: codes.offset, scales: scales.offset }
-        return kernels.quantize({ source, bits, destination }).pipe(
-          Effect.flatMap((facts) => Effect.fromResult(guard(source, facts))),
-          Effect.tap(() =>
-            Effect.logInfo(
-              `${name}, [${source.shape.join(" × ")}], ${source.dtype} → int${bits}, ${
-                mebibytes(source.range.length)
-              } → ${mebibytes(codes.length + scales.length)} MiB`
-            )
-          )
-        )
-      }, { concurrency: "unbounded" })
+      yield* Effect.forEach(
+        blob.layout.weights,
+        (weight) => writeWeight(job.weights(weight.name), file, weight, intakes.get(weight.name)),
+        { concurrency: "unbounded" }
+      )
+      yield* Effect.forEach(
+        blob.layout.numbers,
+        Effect.fnUntraced(function*({ name, region }) {
+          const source = job.weights(name)
+          const dtype = yield* kernelDType(source)
+          const facts = yield* kernels.convert({ source, dtype, to: { file, offset: region.offset } })
+          yield* Effect.fromResult(guard(source, facts))
+          yield* said(source, `${source.dtype} (${intakes.get(name) ?? ""})`, region.length)
+        }),
+        { concurrency: "unbounded" }
+      )
       yield* Effect.forEach(
         blob.layout.zeros,
         ({ byte, length, offset }) => kernels.fill({ byte, length, to: { file, offset } })
@@ -58,22 +108,25 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob
   return { path }
 })
 
-/** Weights that the programs keep as they are: looked at for NaN and infinity. */
+/** Weights that the programs keep as they are, in the source's own bytes: looked at for NaN and infinity. */
 const keptWeights = (job: Job, graphs: ReadonlyArray<Graph>): ReadonlyArray<Tensor> => {
-  const known = new Set(job.model.tensors.map(({ name }) => name))
+  const known = new Set(
+    job.model.tensors.map(({ name }) => name).filter((name) => job.weights(name).coded === undefined)
+  )
   const names = graphs.flatMap(({ initializers }) => initializers.map(({ name }) => name))
   return [...new Set(names)].filter((name) => known.has(name)).map(job.weights)
 }
 
 const run = Effect.fn("quantize.run")(function*({ id, layer }: Step, { job }: Plan) {
-  if (layer === undefined) return yield* linkWeights(job, paths.quantized, paths.onnx)
+  const plain = job.checkpoint.kind === "huggingface"
+  if (layer === undefined) return yield* linkWeights(job, paths.quantized, plain ? paths.onnx : undefined)
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const blobs = blobsOf(job, layer)
   const rewritten = yield* Effect.forEach(
     compiledOf(job, layer),
     ({ program }: Chosen) =>
-      Effect.map(readGraph(id, paths.onnxGraph(program)), (graph) => {
+      Effect.map(plain ? readGraph(id, paths.onnxGraph(program)) : Effect.succeed(graphOf(job, program)), (graph) => {
         const blob = blobFor(blobs, program)
         return {
           program,
@@ -100,3 +153,17 @@ const run = Effect.fn("quantize.run")(function*({ id, layer }: Step, { job }: Pl
 
 /** QUANTIZE: weights become codes in one blob per part and scheme; graphs read them through DequantizeLinear. */
 export const quantize = { name: "QUANTIZE", flag: "quantize", run } as const satisfies Stage<unknown, unknown>
+
+/** MODEL_SDK_DIRECT: the codes of a GGUF file, bit for bit, in the form that QUANTIZE writes. */
+export const modelSdkDirect = {
+  name: "MODEL_SDK_DIRECT",
+  flag: "model_sdk",
+  run
+} as const satisfies Stage<unknown, unknown>
+
+/** SOURCE_TO_QUANT: the same of a Hugging Face folder that was quantised before. */
+export const sourceToQuant = {
+  name: "SOURCE_TO_QUANT",
+  flag: "model_sdk",
+  run
+} as const satisfies Stage<unknown, unknown>

@@ -1,3 +1,4 @@
+import type { Coded } from "./Coded.ts"
 import type { DType } from "./DType.ts"
 
 /** Bytes of a file: `length` bytes from `offset`. `file` is an absolute path. */
@@ -13,4 +14,6 @@ export interface Tensor {
   readonly dtype: DType
   readonly shape: ReadonlyArray<number>
   readonly range: ByteRange
+  /** present where the bytes are not plain numbers of `dtype` in C order */
+  readonly coded?: Coded
 }

@@ -27,6 +27,8 @@ export const copying = Effect.map(FileSystem.FileSystem, (fs) => {
         yield* target.seek(BigInt(to.offset), "start")
         yield* target.writeAll(bytes)
       })),
+    recode: () => Effect.die("recode was called"),
+    convert: () => Effect.die("convert was called"),
     quantizeRows: () => Effect.die("quantizeRows was called")
   }
   return kernels

@@ -3,7 +3,7 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, FileSystem, Result, Runtime, Schema } from "effect"
 import { join } from "node:path"
 import { find } from "../../src/arch/registry.ts"
-import { embeddingBytes, type EmbeddingKernels, writeEmbeddings } from "../../src/devkit/Embeddings.ts"
+import { type EmbeddingKernels, writeEmbeddings } from "../../src/devkit/Embeddings.ts"
 import { layerPrograms, precisionList, type ProgramChoice } from "../../src/devkit/PrecisionList.ts"
 import { RuntimeConfig } from "../../src/devkit/RuntimeConfig.ts"
 import { encodeRuntimeConfig, runtimeConfig } from "../../src/devkit/RuntimeFile.ts"
@@ -306,12 +306,5 @@ layer(NodeServices.layer, { excludeTestServices: true })("devkit files", (it) =>
           assert.deepInclude(error, { _tag: "DevkitError", path: tensor.name })
         }
       }))
-  })
-})
-
-describe("embeddingBytes", () => {
-  it("counts the table, or its codes and scales", () => {
-    assert.strictEqual(embeddingBytes("bf16", 10, 8, false), 160)
-    assert.strictEqual(embeddingBytes("bf16", 10, 8, true), 100)
   })
 })

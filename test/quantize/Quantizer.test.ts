@@ -7,9 +7,10 @@ import { Builder } from "../../src/onnx/Builder.ts"
 import { check } from "../../src/onnx/Check.ts"
 import type { Graph } from "../../src/onnx/Graph.ts"
 import { encode } from "../../src/onnx/OnnxFile.ts"
-import { type BlobLayout, BLOCK, layoutBlob, type PlacedWeight } from "../../src/quantize/Blob.ts"
+import { type BlobLayout, layoutBlob, type PlacedWeight } from "../../src/quantize/Blob.ts"
 import { quantizable, quantizeGraph, weightsOf } from "../../src/quantize/Quantizer.ts"
 import { schemes } from "../../src/quantize/scheme/registry.ts"
+import { formUnder } from "../../src/quantize/scheme/Scheme.ts"
 import { w4 } from "../../src/quantize/scheme/w4.ts"
 import { decodeFloats, encodeFloats, fromF16 } from "../../src/tensor/Float.ts"
 import type { Tensor } from "../../src/tensor/Tensor.ts"
@@ -60,7 +61,7 @@ const head = "head.weight"
 /** The blob's bytes, from the kernels that other tests have compared with numpy. */
 const blobOf = (layout: BlobLayout): Uint8Array => {
   const blob = new Uint8Array(layout.length)
-  for (const { bits, codes, columns, name, rows, scales } of layout.weights) {
+  for (const { codes, columns, form: { bits }, name, rows, scales } of layout.weights) {
     const { dtype } = tensorOf(name)
     if (dtype !== "bf16" && dtype !== "f16" && dtype !== "f32") throw new Error(dtype)
     const made = runKernel(bits === 4 ? "int4" : "int8", dtype, floats.get(name) ?? new Uint8Array(), rows, columns)
@@ -72,13 +73,16 @@ const blobOf = (layout: BlobLayout): Uint8Array => {
 }
 
 /** w = (code − zero point) · scale, from the blob's bytes, `[rows × columns]` f32. */
-const dequantize = (blob: Uint8Array, { bits, blocks, codes, columns, padded, rows, scales }: PlacedWeight) =>
+const dequantize = (
+  blob: Uint8Array,
+  { blocks, codes, columns, form: { bits, block }, padded, rows, scales }: PlacedWeight
+) =>
   Float32Array.from({ length: rows * columns }, (_, i) => {
     const row = Math.floor(i / columns), column = i % columns
     const at = row * padded + column
     const byte = blob[codes.offset + Math.floor(at * bits / 8)] ?? 0
     const code = bits === 8 ? byte - 128 : (at % 2 === 0 ? byte & 15 : byte >> 4) - 8
-    const scale = scales.offset + 2 * (row * blocks + Math.floor(column / BLOCK))
+    const scale = scales.offset + 2 * (row * blocks + Math.floor(column / block))
     return code * fromF16((blob[scale] ?? 0) | (blob[scale + 1] ?? 0) << 8)
   })
 
@@ -106,7 +110,7 @@ describe("quantizable", () => {
 
 describe.each(schemes)("quantizeGraph, $name", (scheme) => {
   const graph = sample()
-  const layout = layoutBlob(weightsOf(graph, scheme, head))
+  const layout = layoutBlob(weightsOf(graph, (weight) => formUnder(scheme, weight, head)))
   const quantized = quantizeGraph(graph, { location, layout })
 
   it("reads codes instead of floats, and nothing else changes", () => {
@@ -182,14 +186,14 @@ describe.each(schemes)("quantizeGraph, $name", (scheme) => {
 
 describe("dequantised weights", () => {
   it.each(Object.keys(shapes))("of %s are near the floats: a unit of the scale at most", (name) => {
-    const layout = layoutBlob(weightsOf(sample(), w4, head))
+    const layout = layoutBlob(weightsOf(sample(), (weight) => formUnder(w4, weight, head)))
     const placed = layout.weights.find((weight) => weight.name === name)
     const { dtype } = shapes[name] ?? { dtype: "f32" }
     if (placed === undefined) throw new Error(name)
     const exact = decodeFloats(dtype, floats.get(name) ?? new Uint8Array())
     const made = dequantize(blobOf(layout), placed)
     // numbers below 1 in magnitude: the scale is at most 1/8 (or 1/127); the largest positive code is 7, one unit short
-    const unit = 1.001 / (placed.bits === 4 ? 8 : 127)
+    const unit = 1.001 / (placed.form.bits === 4 ? 8 : 127)
     for (const [i, value] of made.entries()) assert.closeTo(value, exact[i] ?? NaN, unit, `${i}`)
   })
 })

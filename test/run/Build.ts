@@ -10,7 +10,7 @@ import { decoderPrograms, programName } from "../../src/plan/Parts.ts"
 import { layoutBlob } from "../../src/quantize/Blob.ts"
 import { Kernels } from "../../src/quantize/Kernels.ts"
 import { quantizeGraph, weightsOf } from "../../src/quantize/Quantizer.ts"
-import type { Scheme } from "../../src/quantize/scheme/Scheme.ts"
+import { formUnder, type Scheme } from "../../src/quantize/scheme/Scheme.ts"
 import { hostLayer } from "../../src/target/host.ts"
 import { Target } from "../../src/target/Target.ts"
 import { encodeHeader } from "../../src/tensor/Npy.ts"
@@ -64,11 +64,11 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
   }
   const kernels = yield* Kernels
   const quantize = Effect.fnUntraced(function*(graph: Graph, scheme: Scheme, file: string, location: string) {
-    const layout = layoutBlob(weightsOf(graph, scheme, model.facts.head))
+    const layout = layoutBlob(weightsOf(graph, (weight) => formUnder(scheme, weight, model.facts.head)))
     yield* fs.writeFile(file, new Uint8Array(layout.length))
     yield* Effect.forEach(
       layout.weights,
-      ({ bits, codes, name, scales }) =>
+      ({ codes, form: { bits }, name, scales }) =>
         kernels.quantize({
           source: weights(name),
           bits,

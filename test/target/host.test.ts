@@ -57,7 +57,12 @@ const sample = ({ bias, bits, columns }: Case) => {
     return builder.linear(x, weight, bias ? vector : undefined)
   })
   builder.output("y", builder.concat(products, 1))
-  const layout = layoutBlob(rows.map((count, i) => ({ name: `w${i}`, rows: count, columns, bits })))
+  const layout = layoutBlob(rows.map((count, i) => ({
+    name: `w${i}`,
+    rows: count,
+    columns,
+    form: { bits, block: 32, scales: "f16", zeros: "middle", minimum: false, ordered: false }
+  })))
   const blob = Uint8Array.from({ length: layout.length }, () => Math.floor(next() * 256))
   for (const { byte, length, offset } of layout.zeros) blob.fill(byte, offset, offset + length)
   const view = new DataView(blob.buffer)

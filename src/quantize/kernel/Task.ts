@@ -17,6 +17,16 @@ export interface Destination {
   readonly scales: number
 }
 
+/** Offsets in `file`, which is there with its final size, of the pieces that a `Form` names. */
+export interface CodedPlace {
+  readonly file: string
+  readonly codes: number
+  readonly scales: number
+  readonly zeros?: number
+  readonly minimum?: number
+  readonly order?: number
+}
+
 /** What a worker is asked: a bounded piece of work on byte ranges of files. `source` holds whole rows. */
 export type Task =
   /** blocks of 32: codes of `bits`, f16 scales */

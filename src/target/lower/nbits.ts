@@ -1,5 +1,7 @@
 import type { Attribute, Graph, Initializer, Node } from "../../onnx/Graph.ts"
 import type { Pass } from "../../onnx/pass/Pass.ts"
+import { zeroBytes } from "../../quantize/Blob.ts"
+import { zeroNames } from "../../quantize/Quantizer.ts"
 
 /**
  * Accuracy level of MatMulNBits: 4 rounds activations to int8 per block (fast), 1 keeps them float32.
@@ -32,9 +34,6 @@ const isOne = (node: Node, name: string): boolean => {
   return attribute === undefined || (attribute.kind === "float" && attribute.value === 1)
 }
 
-// The quantiser's zero points: one region of equal bytes that all weights of a blob read. Other sources name theirs otherwise.
-const symmetric = (zeroPoints: string): boolean => zeroPoints.endsWith(".zero_points")
-
 const isBlock = (size: number): boolean => size >= 16 && size <= 256 && Number.isInteger(Math.log2(size))
 
 const codesOf = (node: Node | undefined, initializers: ReadonlyMap<string, Initializer>): Codes | undefined => {
@@ -49,10 +48,12 @@ const codesOf = (node: Node | undefined, initializers: ReadonlyMap<string, Initi
   if (zeroPoints === undefined || padded % block !== 0) return undefined
   const bits = codes.dtype === "u4" ? 4 : 8
   const blocks = padded / block
-  const known = symmetric(zeroPoints.name)
-  // MatMulNBits begins every row of zero points at a byte; DequantizeLinear does not
-  if (!known && (blocks * bits) % 8 !== 0) return undefined
-  return { codes, scales, zeroPoints: known ? undefined : zeroPoints, bits, block, rows, blocks }
+  // The quantiser's names tell zero points that are the same throughout: the middle, or 0.
+  const isMiddle = zeroPoints.name.endsWith(zeroNames.middle)
+  const isNone = zeroPoints.name.endsWith(zeroNames.none)
+  // MatMulNBits begins every row of zero points at a byte, DequantizeLinear does not; where all are 0 the layout has room for both
+  if (!isMiddle && !isNone && (blocks * bits) % 8 !== 0) return undefined
+  return { codes, scales, zeroPoints: isMiddle ? undefined : zeroPoints, bits, block, rows, blocks }
 }
 
 /** A weight's DequantizeLinear, behind the Slice that cuts a padded one; `columns` are those that the product reads. */
@@ -87,7 +88,7 @@ const asBytes = (name: string, { data }: Initializer, shape: ReadonlyArray<numbe
   name,
   dtype: "u8",
   shape,
-  data
+  data: data.kind === "external" ? { ...data, length: shape.reduce((a, b) => a * b, 1) } : data
 })
 
 /**
@@ -117,7 +118,7 @@ export const nbits = {
         scales,
         zeroPoints === undefined
           ? ""
-          : add(asBytes(`${zeroPoints.name}.bytes`, zeroPoints, [rows, blocks * bits / 8])),
+          : add(asBytes(`${zeroPoints.name}.bytes`, zeroPoints, [zeroBytes(bits, rows, blocks)])),
         "",
         bias
       ]

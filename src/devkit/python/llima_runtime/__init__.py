@@ -35,6 +35,11 @@ class Model:
         table = self.config["embeddings"]
         self.embeddings = np.load(self.devkit / table["file"], mmap_mode="r")
         self.scales = np.load(self.devkit / table["scales"]) if table["scales"] else None
+        self.codes = table.get("codes")
+        if self.codes:
+            self.block_scales = np.load(self.devkit / self.codes["scales"], mmap_mode="r")
+            minimum = self.codes["minimum"]
+            self.block_minimum = np.load(self.devkit / minimum, mmap_mode="r") if minimum else None
         self.options = ort.SessionOptions()
         self.options.intra_op_num_threads = threads
         # a thread pool that spins in one session takes the cores from the next
@@ -46,10 +51,22 @@ class Model:
         """float32 [tokens x hidden]."""
         table = self.config["embeddings"]
         rows = self.embeddings[np.asarray(ids)]
+        if self.codes:
+            return self.decoded(np.asarray(ids), rows) * F32(table["multiplier"])
         rows = bf16(rows) if table["dtype"] == "bf16" else rows.astype(F32)
         if self.scales is not None:
             rows = rows * bf16(self.scales[np.asarray(ids)])[:, None]
         return rows * F32(table["multiplier"])
+
+    def decoded(self, ids, rows):
+        """Rows of codes: (code - zero) * scale + minimum for each block."""
+        if self.codes["bits"] == 4:
+            rows = np.stack([rows & 15, rows >> 4], axis=-1).reshape(len(ids), -1)
+        cut = (rows.astype(F32) - F32(self.codes["zero"])).reshape(len(ids), -1, self.codes["block"])
+        cut = cut * self.block_scales[ids].astype(F32)[:, :, None]
+        if self.block_minimum is not None:
+            cut = cut + self.block_minimum[ids][:, :, None]
+        return cut.reshape(len(ids), -1)[:, : self.config["hidden"]]
 
     def session(self, part, index, group):
         """The program of a part; where one phase was left out of the build, the other phase's serves both."""

@@ -1,0 +1,12 @@
+import type { Form } from "../../tensor/Coded.ts"
+import type { Tensor } from "../../tensor/Tensor.ts"
+
+/** A storage format of weights that were quantised elsewhere: what its numbers become here, and what they are worth. */
+export interface Format {
+  /** as `Coded.format` names it */
+  readonly name: string
+  /** the codes that take its numbers bit for bit; undefined where it has none: the tensor becomes plain numbers of its dtype */
+  readonly form: (tensor: Tensor) => Form | undefined
+  /** whether plain numbers of the tensor's dtype hold its numbers exactly; asked only where `form` is undefined */
+  readonly exact: boolean
+}
