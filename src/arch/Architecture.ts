@@ -14,8 +14,8 @@ export interface Rope {
   readonly long?: { readonly above: number; readonly inverseFrequencies: ReadonlyArray<number> }
 }
 
-/** One decoder layer as a runner sees it. */
-export interface LayerFacts {
+/** An attention layer as a runner sees it: PRE, CACHE and POST, and rows of keys and values for each token. */
+export interface AttentionFacts {
   readonly kind: "attention"
   /** width of q: heads × head size */
   readonly queryWidth: number
@@ -26,6 +26,18 @@ export interface LayerFacts {
   /** name of the layer's rope; undefined where it has none */
   readonly rope: string | undefined
 }
+
+/** A convolution layer as a runner sees it: CONV alone, and a state of the same size after any number of tokens. */
+export interface ConvolutionFacts {
+  readonly kind: "convolution"
+  /** tokens before the next one that it looks back on: the kernel's length less one */
+  readonly stateRows: number
+  /** numbers that are kept of each of them */
+  readonly stateWidth: number
+}
+
+/** One decoder layer as a runner sees it. */
+export type LayerFacts = AttentionFacts | ConvolutionFacts
 
 /** What later stages and the runner know of a model; nothing of the family is left in it. */
 export interface ModelFacts {
@@ -74,6 +86,12 @@ export interface Model {
    * prediction is wanted) and gives `logits [rows × vocabulary]` f32 when `head` is "logits", `token [rows]` i64 when it is "token".
    */
   readonly post: (layer: number, weights: Weights, head: "token" | "logits") => Graph
+  /**
+   * All of a convolution layer, which has no PRE, CACHE and POST: `hidden [tokens × hidden], state [stateRows × stateWidth]` (of the
+   * tokens before, oldest first; zeros before the first) `→ hidden_out, state_out` (after the last token). The last layer takes `rows`
+   * and gives `logits` or `token` in place of `hidden_out`, as POST does.
+   */
+  readonly conv: (layer: number, weights: Weights, head: "token" | "logits") => Graph
 }
 
 /** A fact of config.json that the family cannot take; `path` is the key, dots between levels. */

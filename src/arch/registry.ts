@@ -3,6 +3,7 @@ import { gemma } from "./gemma.ts"
 import { gemma2 } from "./gemma2.ts"
 import { gemma3_text } from "./gemma3_text.ts"
 import { granite } from "./granite.ts"
+import { lfm2 } from "./lfm2.ts"
 import { llama } from "./llama.ts"
 import { mistral } from "./mistral.ts"
 import { olmo2 } from "./olmo2.ts"
@@ -19,6 +20,7 @@ export const architectures = [
   gemma2,
   gemma3_text,
   granite,
+  lfm2,
   llama,
   mistral,
   olmo2,

@@ -10,18 +10,25 @@ const Rope = Schema.Struct({
   long: Schema.optionalKey(Schema.Struct({ above: Count, inverseFrequencies: Schema.Array(Schema.Finite) }))
 })
 
-/** Mirrors `LayerFacts`, and says which programs the layer's archive holds. */
-const Layer = Schema.Struct({
-  kind: Schema.Literals(["attention"]),
-  queryWidth: Count,
-  cacheWidth: Count,
-  window: Schema.NullOr(Count),
-  rope: Schema.NullOr(Schema.String),
+const programs = {
   /** program names inside `mpk/layer_<i>.tar.gz`, e.g. `group_pre_0` */
   programs: Schema.Array(Schema.String),
   /** programs that the configuration file left out with `compile: False` */
   omitted: Schema.Array(Schema.String)
-})
+} as const
+
+/** Mirrors `LayerFacts`, and says which programs the layer's archive holds. */
+const Layer = Schema.Union([
+  Schema.Struct({
+    kind: Schema.Literal("attention"),
+    queryWidth: Count,
+    cacheWidth: Count,
+    window: Schema.NullOr(Count),
+    rope: Schema.NullOr(Schema.String),
+    ...programs
+  }),
+  Schema.Struct({ kind: Schema.Literal("convolution"), stateRows: Count, stateWidth: Count, ...programs })
+])
 
 /**
  * `devkit/runtime.json`: all that a runner must know beside the archives, the tokenizer files and the embeddings.

@@ -29,14 +29,11 @@ export const runtimeConfig = (facts: ModelFacts, options: RuntimeOptions): Runti
   groupSize: options.groupSize,
   futureTokenMaskSize: options.futureTokenMaskSize,
   returnLogits: options.returnLogits,
-  layers: facts.layers.map(({ cacheWidth, kind, queryWidth, rope, window }, index) => ({
-    kind,
-    queryWidth,
-    cacheWidth,
-    window: window ?? null,
-    rope: rope ?? null,
-    ...layerPrograms(options.programs, index)
-  })),
+  layers: facts.layers.map((layer, index) => {
+    const programs = layerPrograms(options.programs, index)
+    if (layer.kind === "convolution") return { ...layer, ...programs }
+    return { ...layer, window: layer.window ?? null, rope: layer.rope ?? null, ...programs }
+  }),
   ropes: facts.ropes,
   embeddings: { ...options.embeddings, multiplier: facts.embedding.multiplier },
   eosTokenIds: options.tokens.eos,

@@ -48,7 +48,9 @@ const ropeConfig = (facts: ModelFacts, config: Settings) => {
 }
 
 const attentionConfig = (facts: ModelFacts, config: Settings) => {
-  const windows = facts.layers.flatMap(({ window }) => window === undefined ? [] : [window])
+  const windows = facts.layers.flatMap((layer) =>
+    layer.kind === "attention" && layer.window !== undefined ? [layer.window] : []
+  )
   return {
     num_attention_heads: facts.heads,
     num_key_value_heads: facts.keyValueHeads,
@@ -95,7 +97,9 @@ export const vlmConfig = (facts: ModelFacts, options: VlmOptions) => {
       rms_norm_eps: facts.normEpsilon,
       // Gemma's norms multiply by 1 + weight. Source: transformers, GemmaRMSNorm and its successors up to gemma3.
       rms_norm_unit_offset: facts.family.startsWith("gemma"),
-      layer_types: facts.layers.map(({ window }) => window === undefined ? "full_attention" : "sliding_attention"),
+      layer_types: facts.layers.map((layer) =>
+        layer.kind === "convolution" ? "conv" : layer.window === undefined ? "full_attention" : "sliding_attention"
+      ),
       attn_logit_softcapping: facts.attentionSoftCap ?? null,
       final_logit_softcapping: facts.logitSoftCap ?? null
     }

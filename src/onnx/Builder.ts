@@ -102,6 +102,12 @@ export class Builder extends Assembly {
     return this.op("Gather", [data, indices], { axis: attribute.int(axis) })
   }
 
+  /** Each channel of `x [1 × channels × places]` with its own kernel, `weight [channels × 1 × size]`, `bias [channels]` → `[1 × channels × places − size + 1]`. */
+  depthwise(x: Ref, weight: Tensor, bias?: Tensor): Ref {
+    const inputs = [x, this.f32(this.weight(weight)), ...(bias === undefined ? [] : [this.f32(this.weight(bias))])]
+    return this.op("Conv", inputs, { group: attribute.int(weight.shape[0] ?? 1) })
+  }
+
   sigmoid(x: Ref): Ref {
     return this.op("Sigmoid", [x])
   }

@@ -71,7 +71,13 @@ export const quotientOf = (all: ReadonlyArray<Dim>, part: ReadonlyArray<Dim>): D
 }
 
 /** The sum of dimensions: a number, or a name such as `(past+tokens)`. */
-export const sumOf = (dims: ReadonlyArray<Dim>): Dim => {
+export const sumOf = (terms: ReadonlyArray<Dim>): Dim => {
+  // terms of a sum that `sumOf` made are terms of this one
+  const dims = terms.flatMap((term): ReadonlyArray<Dim> =>
+    typeof term === "string" && /^\([^()]+\)$/.test(term)
+      ? term.slice(1, -1).split("+").map((part) => /^-?\d+$/.test(part) ? Number(part) : part)
+      : [term]
+  )
   const known = dims.reduce<number>((sum, dim) => typeof dim === "number" ? sum + dim : sum, 0)
   const names = dims.filter((dim) => typeof dim === "string")
   const [first] = names

@@ -8,7 +8,7 @@ import type { Form } from "../tensor/Coded.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
 import { keyOf } from "./Identity.ts"
 import { graphOf, type Job } from "./Job.ts"
-import { type Part, type Program, programName } from "./Parts.ts"
+import { type Part, partsOf, type Program, programName } from "./Parts.ts"
 import { choiceOf } from "./Precision.ts"
 
 /** One file of quantised weights, of one part under one scheme; prefill and decode read the same when their precision is the same. */
@@ -20,7 +20,9 @@ export interface Blob {
   readonly programs: ReadonlyArray<Program>
 }
 
-const weighty = ["PRE", "POST"] as const satisfies ReadonlyArray<Part>
+/** The parts of a layer that multiply with weights. */
+const weighty = ({ model }: Job, index: number): ReadonlyArray<Part> =>
+  model.facts.layers.slice(index, index + 1).flatMap(partsOf).filter((part) => part !== "CACHE")
 
 /** What becomes of a weight that was quantised before: its numbers bit for bit, rounded to plain numbers, or rounded to other codes. */
 export const intakes = ["exact", "converted", "requantised"] as const
@@ -60,7 +62,7 @@ const contentOf = ({ checkpoint, model }: Job, graph: Graph, scheme: Scheme | un
 
 /** The blobs of a layer, one for each part and scheme that a compiled program asks for. */
 export const blobsOf = (job: Job, index: number): ReadonlyArray<Blob> =>
-  weighty.flatMap((part) => {
+  weighty(job, index).flatMap((part) => {
     const graph = graphOf(job, { part, isGroup: true, index })
     const wanted = new Map<string, Array<Program>>()
     for (const isGroup of [true, false]) {

@@ -22,7 +22,7 @@ export const graphOf = (job: Job, { index, isGroup, part }: Program): Graph => {
     ? job.model.pre(index, job.weights)
     : part === "CACHE"
     ? job.model.cache(index)
-    : job.model.post(index, job.weights, job.request.returnLogits ? "logits" : "token")
+    : job.model[part === "CONV" ? "conv" : "post"](index, job.weights, job.request.returnLogits ? "logits" : "token")
   return { ...graph, name: programName({ part, isGroup, index }) }
 }
 

@@ -1,6 +1,12 @@
-/** What a decoder layer is cut into; `VISION` is the picture encoder. Names are those of the configuration file. */
-export const parts = ["PRE", "CACHE", "POST", "VISION"] as const
+import type { LayerFacts } from "../arch/Architecture.ts"
+
+/** What a decoder layer is cut into; `CONV` is all of a convolution layer, `VISION` the picture encoder. Names are those of the configuration file. */
+export const parts = ["PRE", "CACHE", "POST", "CONV", "VISION"] as const
 export type Part = (typeof parts)[number]
+
+/** The parts of a layer, in the order in which a token meets them. */
+export const partsOf = ({ kind }: Pick<LayerFacts, "kind">): ReadonlyArray<Part> =>
+  kind === "convolution" ? ["CONV"] : ["PRE", "CACHE", "POST"]
 
 /** One compiled program: a part of a layer, for prefill (`isGroup`) or for decode. */
 export interface Program {
@@ -13,13 +19,13 @@ export interface Program {
 export const programName = ({ index, isGroup, part }: Program): string =>
   part === "VISION" ? "vision" : `${isGroup ? "group" : "single"}_${part.toLowerCase()}_${index}`
 
-/** Every program of a decoder of `layers` layers, in the order in which a token meets them, prefill before decode. */
-export const decoderPrograms = (layers: number): ReadonlyArray<Program> =>
-  Array.from(
-    { length: layers },
-    (_, index) =>
-      [true, false].flatMap((isGroup) => (["PRE", "CACHE", "POST"] as const).map((part) => ({ part, isGroup, index })))
-  ).flat()
+/** Every program of one layer, prefill before decode. */
+export const layerPrograms = (layer: Pick<LayerFacts, "kind">, index: number): ReadonlyArray<Program> =>
+  [true, false].flatMap((isGroup) => partsOf(layer).map((part) => ({ part, isGroup, index })))
+
+/** Every program of a decoder, in the order in which a token meets its layers. */
+export const decoderPrograms = (layers: ReadonlyArray<Pick<LayerFacts, "kind">>): ReadonlyArray<Program> =>
+  layers.flatMap(layerPrograms)
 
 /** `0-3, 7` of ascending numbers. */
 export const numberRanges = (numbers: ReadonlyArray<number>): string => {

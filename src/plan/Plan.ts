@@ -7,11 +7,13 @@ import type { Tensor } from "../tensor/Tensor.ts"
 import { type Blob, blobsOf } from "./Blobs.ts"
 import { keyOf } from "./Identity.ts"
 import { graphOf, identitiesOf, type Job } from "./Job.ts"
-import { numberRanges, type Part, type Program, programName } from "./Parts.ts"
+import { layerPrograms, numberRanges, type Program, programName } from "./Parts.ts"
 import { type Choice, choiceOf, sharingConflicts } from "./Precision.ts"
+import { stageFlags } from "./Request.ts"
+import { shapedOf } from "./Shapes.ts"
 
 /** Kinds of step, in the order in which they run; which of them a source goes through is in `quantizingStage`. */
-export const stageNames = ["DEVKIT", "ONNX", "QUANTIZE", "MODEL_SDK_DIRECT", "SOURCE_TO_QUANT", "COMPILE"] as const
+export const stageNames = ["DEVKIT", "ONNX", "QUANTIZE", "MODEL_SDK_DIRECT", "SOURCE_TO_QUANT", "COMPILE", "VERIFY"] as const
 export type StageName = (typeof stageNames)[number]
 
 /** The stage that writes quantised parts, by kind of source, and the flag that asks for it; only plain folders go through ONNX before. */
@@ -54,13 +56,12 @@ export interface Chosen {
   readonly choice: Choice
 }
 
-const layerParts = ["PRE", "CACHE", "POST"] as const satisfies ReadonlyArray<Part>
-
 /** The programs of a layer, prefill before decode, with their choices. */
-export const programsOf = ({ table }: Job, index: number): ReadonlyArray<Chosen> =>
-  [true, false].flatMap((isGroup) =>
-    layerParts.map((part) => ({ program: { part, isGroup, index }, choice: choiceOf(table, part, isGroup, index) }))
-  )
+export const programsOf = ({ model, table }: Job, index: number): ReadonlyArray<Chosen> =>
+  model.facts.layers.slice(index, index + 1).flatMap((layer) => layerPrograms(layer, index)).map((program) => ({
+    program,
+    choice: choiceOf(table, program.part, program.isGroup, index)
+  }))
 
 /** Those of `programsOf` that are compiled. */
 export const compiledOf = (job: Job, index: number): ReadonlyArray<Chosen> =>
@@ -170,7 +171,12 @@ const layerSteps = (job: Job, index: number): ReadonlyArray<Step> => {
       id: `compile/${layer}`,
       stage: "COMPILE",
       layer: index,
-      key: keyOf({ quantizeKey, target: target.name, pack: request.pack }),
+      key: keyOf({
+        quantizeKey,
+        target: target.name,
+        shapes: compiled.flatMap(({ program }) => shapedOf(job, program)),
+        pack: request.pack
+      }),
       needs: [`${direct.step}/${layer}`],
       outputs: [paths.archive(index)],
       reads: blobBytes + float,
@@ -269,6 +275,11 @@ const warningsOf = (job: Job): ReadonlyArray<string> => {
       `--max_num_tokens ${request.maxNumTokens} is more than the ${model.facts.positions} positions that the model was made for; answers past that are unreliable`
     )
   }
+  if (request.verify !== "none" && target.runsHere !== true) {
+    warnings.push(
+      `programs for ${target.name} do not run on this machine: they are not compared with the float model (--verify none says so without a warning)`
+    )
+  }
   const lora = [
     ...new Set(table.filter(({ choice }) => choice.lora !== "LORA_DISABLED").map(({ program }) => program.index))
   ]
@@ -288,9 +299,32 @@ const warningsOf = (job: Job): ReadonlyArray<string> => {
   return warnings
 }
 
+// Raised when what is compared, or its thresholds, change: builds that passed are then looked at again.
+const VERIFY_FORMAT = 1
+
+/** All programs are compared with the float model once they are there: when all stages run, on a target whose programs run here. */
+const verifySteps = ({ request, target }: Job, made: ReadonlyArray<Step>): ReadonlyArray<Step> => {
+  const compiled = made.filter(({ stage }) => stage === "COMPILE")
+  const whole = request.stages.length === stageFlags.length
+  if (request.verify === "none" || target.runsHere !== true || !whole || compiled.length === 0) return []
+  const largest = Math.max(...compiled.map(({ reads }) => reads))
+  const needed = made.filter(({ stage }) => stage === "DEVKIT" || stage === "COMPILE")
+  return [{
+    id: "verify",
+    stage: "VERIFY",
+    layer: undefined,
+    key: keyOf({ format: VERIFY_FORMAT, mode: request.verify, made: needed.map(({ id, key }) => [id, key]) }),
+    needs: needed.map(({ id }) => id),
+    outputs: [],
+    reads: sum(compiled.map(({ reads }) => reads)),
+    writes: 0,
+    // codes as they lie in the archive, and as the kernels want them, of one layer
+    memory: STEP_MEMORY + 2 * largest
+  }]
+}
+
 /** Every step of a build; pure. */
-export const planOf = (job: Job): Plan => ({
-  job,
-  steps: [...modelSteps(job), ...job.model.facts.layers.flatMap((_, index) => layerSteps(job, index))],
-  warnings: warningsOf(job)
-})
+export const planOf = (job: Job): Plan => {
+  const made = [...modelSteps(job), ...job.model.facts.layers.flatMap((_, index) => layerSteps(job, index))]
+  return { job, steps: [...made, ...verifySteps(job, made)], warnings: warningsOf(job) }
+}

@@ -138,7 +138,7 @@ export interface SharingConflict {
 /** Where `--enable_filter_sharing` has no effect; CACHE has no weights and never conflicts. */
 export const sharingConflicts = (table: PrecisionTable): ReadonlyArray<SharingConflict> =>
   table.flatMap(({ choice, program: { index, isGroup, part } }) => {
-    if (!isGroup || (part !== "PRE" && part !== "POST")) return []
+    if (!isGroup || (part !== "PRE" && part !== "POST" && part !== "CONV")) return []
     const single = choiceOf(table, part, false, index).precision
     return choice.precision === undefined || single === undefined || choice.precision === single
       ? []

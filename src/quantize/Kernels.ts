@@ -1,14 +1,16 @@
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { Form } from "../tensor/Coded.ts"
 import { byteLength } from "../tensor/DType.ts"
 import type { ByteRange, Tensor } from "../tensor/Tensor.ts"
+import { formatOf } from "./format/registry.ts"
+import { codedRowsOf, matrixOf, numbersOf, numeric, pieces, refuse, rowPieces, sidesOf } from "./kernel/Cut.ts"
 import { DEPTH, type Lost, makePool } from "./kernel/Pool.ts"
 import {
   type Answer,
   type CodedPlace,
   type Destination,
   type KernelDType,
-  kernelDTypes,
+  type Outcome,
   type Place,
   type Task
 } from "./kernel/Task.ts"
@@ -16,15 +18,11 @@ import {
   DestinationUnwritable,
   DiskFull,
   KernelError,
-  NotQuantizable,
   SourceTruncated,
   SourceUnreadable,
   WorkerLost
 } from "./KernelError.ts"
 import { combine, factsOf, noFacts, type WeightFacts } from "./WeightFacts.ts"
-
-/** Largest piece of a tensor that one worker takes at once, in bytes: some 5 ms. */
-const PIECE = 16 * 2 ** 20
 
 // Beside this module, or beside the chunk that a bundle puts it in.
 const entry = new URL(`./kernel.worker.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url)
@@ -46,59 +44,11 @@ const reasonOf = (answer: Exclude<Answer | Lost, { readonly kind: "done" }>): Ke
   }
 }
 
-interface Matrix {
-  readonly dtype: KernelDType
-  readonly rows: number
-  readonly columns: number
-}
+const isSame = (a: Form | undefined, b: Form): boolean =>
+  a !== undefined && a.bits === b.bits && a.block === b.block && a.scales === b.scales && a.zeros === b.zeros
+  && a.minimum === b.minimum && a.ordered === b.ordered
 
-const refuse = (tensor: Tensor, expected: string, found: string) =>
-  Result.fail(new KernelError({ subject: tensor.name, reason: new NotQuantizable({ expected, found }) }))
-
-const numeric = ({ dtype }: Tensor): KernelDType | undefined => kernelDTypes.find((name) => name === dtype)
-
-const countOf = (shape: ReadonlyArray<number>): number => shape.reduce((a, b) => a * b, 1)
-
-const numbersOf = (
-  tensor: Tensor
-): Result.Result<{ readonly dtype: KernelDType; readonly count: number }, KernelError> => {
-  const dtype = numeric(tensor)
-  if (dtype === undefined) return refuse(tensor, kernelDTypes.join(", "), tensor.dtype)
-  const count = countOf(tensor.shape)
-  if (byteLength(dtype, count) !== tensor.range.length) {
-    return refuse(
-      tensor,
-      `${byteLength(dtype, count)} bytes for [${tensor.shape.join(" × ")}]`,
-      `${tensor.range.length}`
-    )
-  }
-  return Result.succeed({ dtype, count })
-}
-
-const matrixOf = (tensor: Tensor): Result.Result<Matrix, KernelError> =>
-  Result.flatMap(numbersOf(tensor), ({ dtype }) => {
-    const [rows = 0, columns = 0, ...rest] = tensor.shape
-    return rows > 0 && columns > 0 && rest.length === 0
-      ? Result.succeed({ dtype, rows, columns })
-      : refuse(tensor, "a matrix", `[${tensor.shape.join(" × ")}]`)
-  })
-
-/** Work on a byte range, cut where units of `unit` bytes begin: the range of each piece and the units before it. */
-const pieces = (
-  range: ByteRange,
-  unit: number
-): ReadonlyArray<{ readonly range: ByteRange; readonly before: number }> => {
-  const units = Math.max(1, Math.floor(PIECE / unit))
-  return Array.from({ length: Math.ceil(range.length / (units * unit)) }, (_, i) => {
-    const start = i * units * unit
-    return {
-      before: i * units,
-      range: { file: range.file, offset: range.offset + start, length: Math.min(units * unit, range.length - start) }
-    }
-  })
-}
-
-/** A tensor and the bytes that its codes and scales go to; `file` is there already and has its final size. */
+/** A tensor, plain or coded, and the bytes that its codes and scales go to; `file` is there already and has its final size. */
 export interface Quantization {
   readonly source: Tensor
   readonly destination: Destination
@@ -160,9 +110,55 @@ export class Kernels extends Context.Service<Kernels, {
         const together = (all: ReadonlyArray<Effect.Effect<WeightFacts, KernelError>>) =>
           Effect.map(Effect.all(all, { concurrency: jobs * DEPTH }), (facts) => facts.reduce(combine, noFacts))
 
+        /** Rows of a coded tensor, whatever becomes of them. */
+        const decode = Effect.fnUntraced(function*(source: Tensor, outcome: Outcome) {
+          const { columns, rows } = yield* Effect.fromResult(codedRowsOf(source))
+          const blocks = outcome.kind === "blocks" ? Math.ceil(columns / 32) : 0
+          return yield* together(
+            rowPieces(source, rows).map(({ count, first }) =>
+              perform(source.name, count * columns, first * columns, first * blocks, {
+                kind: "coded",
+                source,
+                first,
+                rows: count,
+                outcome
+              })
+            )
+          )
+        })
+
+        const recode = Effect.fn("Kernels.recode")(
+          function*({ form, source, to }: { readonly source: Tensor; readonly form: Form; readonly to: CodedPlace }) {
+            yield* Effect.annotateCurrentSpan({ tensor: source.name, format: source.coded?.format })
+            yield* Effect.fromResult(sidesOf(source))
+            yield* Effect.fromResult(codedRowsOf(source))
+            if (!isSame(formatOf(source).form(source), form)) {
+              return yield* Effect.fromResult(refuse(source, "the form of its format", JSON.stringify(form)))
+            }
+            const unplaced = form.zeros === "stored" && to.zeros === undefined
+              || form.minimum && to.minimum === undefined
+              || form.ordered && to.order === undefined
+            if (unplaced) return yield* Effect.die(new Error(`${source.name}: no place for a piece of its form`))
+            return yield* decode(source, { kind: "recode", form, to })
+          }
+        )
+
+        const convert = Effect.fn("Kernels.convert")(
+          function*(
+            { dtype, source, to }: { readonly source: Tensor; readonly dtype: KernelDType; readonly to: Place }
+          ) {
+            yield* Effect.annotateCurrentSpan({ tensor: source.name, format: source.coded?.format, dtype })
+            return yield* decode(source, { kind: "convert", dtype, to })
+          }
+        )
+
         const quantize = Effect.fn("Kernels.quantize")(
           function*({ bits, destination, source }: Quantization & { readonly bits: 4 | 8 }) {
             yield* Effect.annotateCurrentSpan({ tensor: source.name, bits })
+            if (source.coded !== undefined) {
+              yield* Effect.fromResult(sidesOf(source))
+              return yield* decode(source, { kind: "blocks", bits, to: destination })
+            }
             const { columns, dtype } = yield* Effect.fromResult(matrixOf(source))
             const blocks = Math.ceil(columns / 32)
             return yield* together(
@@ -186,6 +182,10 @@ export class Kernels extends Context.Service<Kernels, {
 
         const quantizeRows = Effect.fn("Kernels.quantizeRows")(function*({ destination, source }: Quantization) {
           yield* Effect.annotateCurrentSpan({ tensor: source.name })
+          if (source.coded !== undefined) {
+            yield* Effect.fromResult(sidesOf(source))
+            return yield* decode(source, { kind: "rows", to: destination })
+          }
           const { columns, dtype } = yield* Effect.fromResult(matrixOf(source))
           return yield* together(
             pieces(source.range, byteLength(dtype, columns)).map(({ before, range }) =>
@@ -206,6 +206,7 @@ export class Kernels extends Context.Service<Kernels, {
 
         const scan = Effect.fn("Kernels.scan")(function*(tensor: Tensor) {
           yield* Effect.annotateCurrentSpan({ tensor: tensor.name })
+          if (tensor.coded !== undefined) return yield* decode(tensor, { kind: "scan" })
           const { dtype } = yield* Effect.fromResult(numbersOf(tensor))
           const width = byteLength(dtype, 1)
           return yield* together(
@@ -237,9 +238,6 @@ export class Kernels extends Context.Service<Kernels, {
             yield* perform(to.file, 0, 0, 0, { kind: "fill", byte, length, destination: to })
           }
         )
-
-        const recode = () => Effect.die("recode")
-        const convert = () => Effect.die("convert")
 
         return Kernels.of({ quantize, quantizeRows, recode, convert, scan, copy, fill })
       })

@@ -21,6 +21,9 @@ export interface WeightFacts {
   readonly underflow: BlockCount
   /** blocks whose scale is infinite in f16 */
   readonly overflow: BlockCount
+  /** sums over the numbers that were converted or requantised from what was quantised elsewhere; else 0 */
+  readonly squares: number
+  readonly squaredErrors: number
 }
 
 /** Facts of no numbers at all. */
@@ -31,7 +34,9 @@ export const noFacts: WeightFacts = {
   largest: 0,
   allZero: true,
   underflow: { count: 0, first: undefined },
-  overflow: { count: 0, first: undefined }
+  overflow: { count: 0, first: undefined },
+  squares: 0,
+  squaredErrors: 0
 }
 
 const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
@@ -42,7 +47,7 @@ const counted = (a: BlockCount, b: BlockCount): BlockCount => ({
   first: earlier(a.first, b.first)
 })
 
-/** Facts of two sets of numbers together; the order does not matter. */
+/** Facts of two sets of numbers together; the order does not matter, but for the last bits of sums. */
 export const combine = (a: WeightFacts, b: WeightFacts): WeightFacts => ({
   numbers: a.numbers + b.numbers,
   firstNaN: earlier(a.firstNaN, b.firstNaN),
@@ -50,7 +55,9 @@ export const combine = (a: WeightFacts, b: WeightFacts): WeightFacts => ({
   largest: Math.max(a.largest, b.largest),
   allZero: a.allZero && b.allZero,
   underflow: counted(a.underflow, b.underflow),
-  overflow: counted(a.overflow, b.overflow)
+  overflow: counted(a.overflow, b.overflow),
+  squares: a.squares + b.squares,
+  squaredErrors: a.squaredErrors + b.squaredErrors
 })
 
 const index = (at: number, base: number): number | undefined => at < 0 ? undefined : at + base
@@ -63,7 +70,9 @@ export const factsOf = (seen: Seen, numbers: number, first: number, block: numbe
   largest: seen.largest,
   allZero: seen.largest === 0 && seen.nan < 0 && seen.infinity < 0,
   underflow: { count: seen.underflows, first: index(seen.firstUnderflow, block) },
-  overflow: { count: seen.overflows, first: index(seen.firstOverflow, block) }
+  overflow: { count: seen.overflows, first: index(seen.firstOverflow, block) },
+  squares: seen.squares,
+  squaredErrors: seen.errors
 })
 
 /** Index along each dimension of number `at` of a tensor in C order. */

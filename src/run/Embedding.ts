@@ -7,11 +7,14 @@ type PlainDType = Exclude<Build["embeddings"]["dtype"], "codes">
 
 const widths = { bf16: 2, f16: 2, f32: 4, i8: 1 } as const satisfies Readonly<Record<PlainDType, number>>
 
+/** Where rows are, and how long they are. */
+export type Table = Pick<Build, "embeddings" | "hidden">
+
 /** Puts the row of a token into `out [hidden]`, multiplied. */
 export type RowReader = (id: number, out: Float32Array) => void
 
 /** Rows of plain numbers, or of i8 codes with a scale each. */
-const plainReader = ({ embeddings, hidden }: Build, dtype: PlainDType): RowReader => {
+const plainReader = ({ embeddings, hidden }: Table, dtype: PlainDType): RowReader => {
   const { file, offset, scales } = embeddings
   const handle = openSync(file, "r")
   const scaleHandle = scales === undefined ? undefined : openSync(scales.file, "r")
@@ -39,7 +42,7 @@ const plainReader = ({ embeddings, hidden }: Build, dtype: PlainDType): RowReade
 }
 
 /** Rows of codes, each block with its scale and, where there is one, its minimum. */
-const codedReader = ({ embeddings: { file, offset }, hidden }: Build, rows: CodedRows): RowReader => {
+const codedReader = ({ embeddings: { file, offset }, hidden }: Table, rows: CodedRows): RowReader => {
   const { bits, block, minimum, zero } = rows
   const blocks = Math.ceil(hidden / block)
   const codes = new Uint8Array(blocks * block * bits / 8)
@@ -69,7 +72,7 @@ const codedReader = ({ embeddings: { file, offset }, hidden }: Build, rows: Code
 }
 
 /** A reader of embedding rows; throws what the system throws when the files cannot be read. */
-export const rowReader = (build: Build): RowReader => {
+export const rowReader = (build: Table): RowReader => {
   const { codes, dtype, multiplier } = build.embeddings
   if (dtype === "codes" && codes === undefined) {
     throw new Error("the embeddings are codes, but nothing says of what form")

@@ -55,10 +55,16 @@ const append = (layer: number, name: "K" | "V", width: number): Piece => ({
   }
 })
 
-interface LayerGraphs {
-  readonly pre: Graph
-  readonly cache: Graph
-  readonly post: Graph
+type AttentionLayer = Extract<RuntimeConfig["layers"][number], { readonly kind: "attention" }>
+
+/** The attention layers, with their numbers. */
+const attentionOf = (config: RuntimeConfig) =>
+  config.layers.flatMap((layer, index) => layer.kind === "attention" ? [{ ...layer, index }] : [])
+
+/** The rotary embeddings that some layer uses. */
+export const ropesOf = (config: RuntimeConfig): RuntimeConfig["ropes"] => {
+  const used = new Set(attentionOf(config).map(({ rope }) => rope))
+  return config.ropes.filter(({ name }) => used.has(name))
 }
 
 /** Bindings for those of the graph's inputs that there is a value for. */
@@ -78,57 +84,75 @@ const emitted = (graph: Graph, values: Readonly<Record<string, string>>): Readon
     })
   )
 
-const layerPieces = (
-  config: RuntimeConfig,
+/** A layer's program among the others: inputs and outputs by the names that they have there. */
+const pieceOf = (
+  prefix: string,
+  graph: Graph,
+  inputs: Readonly<Record<string, string>>,
+  outputs: Readonly<Record<string, string>>
+): Piece => ({ prefix, graph, bind: bound(graph, inputs), emit: emitted(graph, outputs) })
+
+const hiddenBefore = (index: number): string => index === 0 ? "hidden" : `layer_${index - 1}.hidden`
+
+/** What the last program of a layer gives. */
+const endsOf = (index: number) => ({ hidden_out: `layer_${index}.hidden`, token: "token", logits: "logits" })
+
+const attentionPieces = (
+  { cacheWidth: width, rope, window }: AttentionLayer,
   index: number,
-  { cache, post, pre }: LayerGraphs,
+  find: (part: string) => Graph,
   aliased: boolean
 ): ReadonlyArray<Piece> => {
-  const layer = config.layers[index]
   const at = `layer_${index}`
-  const width = layer?.cacheWidth ?? 0
-  const [cos, sin] = ropeNames(layer?.rope ?? "")
-  const hidden = index === 0 ? "hidden" : `layer_${index - 1}.hidden`
+  const [cos, sin] = ropeNames(rope ?? "")
+  const hidden = hiddenBefore(index)
   const piece = (
-    name: string,
-    graph: Graph,
-    inputs: Record<string, string>,
-    outputs: Record<string, string>
-  ): Piece => ({
-    prefix: `${at}.${name}.`,
-    graph,
-    bind: bound(graph, inputs),
-    emit: emitted(graph, outputs)
-  })
+    part: string,
+    inputs: Readonly<Record<string, string>>,
+    outputs: Readonly<Record<string, string>>
+  ) => pieceOf(`${at}.${part}.`, find(part), inputs, outputs)
   return [
-    piece("pre", pre, { hidden, cos, sin }, { q: `${at}.q`, k: `k_${index}`, v: `v_${index}` }),
+    piece("pre", { hidden, cos, sin }, { q: `${at}.q`, k: `k_${index}`, v: `v_${index}` }),
     ...aliased ? [] : [append(index, "K", width), append(index, "V", width)],
-    piece("cache", cache, {
+    piece("cache", {
       q: `${at}.q`,
       K: aliased ? `K_${index}` : `${at}.K`,
       V: aliased ? `V_${index}` : `${at}.V`,
-      mask: maskName(layer?.window ?? null)
+      mask: maskName(window)
     }, { attended: `${at}.attended` }),
-    piece("post", post, { attended: `${at}.attended`, hidden, rows: "rows" }, {
-      hidden_out: `${at}.hidden`,
-      token: "token",
-      logits: "logits"
-    })
+    piece("post", { attended: `${at}.attended`, hidden, rows: "rows" }, endsOf(index))
   ]
 }
 
+const layerPieces = (
+  config: RuntimeConfig,
+  find: (part: string, index: number) => Graph,
+  aliased: boolean
+): ReadonlyArray<Piece> =>
+  config.layers.flatMap((layer, index) =>
+    layer.kind === "attention"
+      ? attentionPieces(layer, index, (part) => find(part, index), aliased)
+      : [pieceOf(
+        `layer_${index}.conv.`,
+        find("conv", index),
+        { hidden: hiddenBefore(index), state: `state_${index}`, rows: "rows" },
+        { ...endsOf(index), state_out: `state_out_${index}` }
+      )]
+  )
+
 /** Inputs in the order in which a runner thinks of them. */
-const inputsOf = ({ hidden, layers, ropes }: RuntimeConfig): ReadonlyArray<Value> => {
-  const used = new Set(layers.map(({ rope }) => rope))
-  const windows = [...new Set(layers.map(({ window }) => window))]
+const inputsOf = (config: RuntimeConfig): ReadonlyArray<Value> => {
+  const windows = [...new Set(attentionOf(config).map(({ window }) => window))]
   return [
-    f32("hidden", ["tokens", hidden]),
-    ...ropes.filter(({ name }) => used.has(name)).flatMap(({ inverseFrequencies, name }) =>
+    f32("hidden", ["tokens", config.hidden]),
+    ...ropesOf(config).flatMap(({ inverseFrequencies, name }) =>
       ropeNames(name).map((table) => f32(table, ["tokens", inverseFrequencies.length]))
     ),
     ...windows.map((window) => f32(maskName(window), ["tokens", `all_${contextOf(window)}`])),
-    ...layers.flatMap(({ cacheWidth, window }, i) =>
-      ["K", "V"].map((name) => f32(`${name}_${i}`, [contextOf(window), cacheWidth]))
+    ...config.layers.flatMap((layer, i) =>
+      layer.kind === "attention"
+        ? ["K", "V"].map((name) => f32(`${name}_${i}`, [contextOf(layer.window), layer.cacheWidth]))
+        : [f32(`state_${i}`, [layer.stateRows, layer.stateWidth])]
     ),
     { name: "rows", dtype: "i64", shape: ["rows"] }
   ]
@@ -162,7 +186,7 @@ const withBoth = (graph: Graph, inner: string): Result.Result<Graph, Damaged> =>
 }
 
 /**
- * All programs of a phase as one graph: `hidden, cos_<rope>, sin_<rope>, mask_<window>, K_i, V_i, rows → k_i, v_i [tokens × width],
+ * All programs of a phase as one graph: `hidden, cos_<rope>, sin_<rope>, mask_<window>, K_i, V_i, state_i, rows → k_i, v_i [tokens × width], state_out_i,
  * token [rows] i64, logits [rows × vocabulary]`; but for masks and rows with a batch of one before, where `lift` can. Fails when programs are missing.
  */
 export const link = (
@@ -170,30 +194,29 @@ export const link = (
   { aliased, graphOf, phase }: LinkOptions
 ): Result.Result<Graph, ProgramsMissing | Damaged> => {
   const missing: Array<string> = []
-  const find = (program: string): Graph => {
+  const find = (part: string, index: number): Graph => {
+    const program = `${phase}_${part}_${index}`
     const graph = graphOf(program)
     if (graph === undefined) missing.push(program)
     return graph ?? { name: "", opset: 23, inputs: [], outputs: [], nodes: [], initializers: [], metadata: {} }
   }
-  const layers = config.layers.map((_, i): LayerGraphs => ({
-    pre: find(`${phase}_pre_${i}`),
-    cache: find(`${phase}_cache_${i}`),
-    post: find(`${phase}_post_${i}`)
-  }))
+  const pieces = layerPieces(config, find, aliased)
   if (missing.length > 0) {
     const omitted = new Set(config.layers.flatMap((layer) => layer.omitted))
     return Result.fail(new ProgramsMissing({ programs: missing, omitted: missing.filter((name) => omitted.has(name)) }))
   }
   const outputs: ReadonlyArray<Value> = [
-    ...config.layers.flatMap(({ cacheWidth }, i) =>
-      ["k", "v"].map((name) => f32(`${name}_${i}`, ["tokens", cacheWidth]))
+    ...config.layers.flatMap((layer, i) =>
+      layer.kind === "attention"
+        ? ["k", "v"].map((name) => f32(`${name}_${i}`, ["tokens", layer.cacheWidth]))
+        : [f32(`state_out_${i}`, [layer.stateRows, layer.stateWidth])]
     ),
     { name: "token", dtype: "i64", shape: ["rows"] },
     f32("logits", ["rows", config.vocabulary])
   ]
-  const pieces = layers.flatMap((graphs, i) => layerPieces(config, i, graphs, aliased))
   const whole = merge("decoder", pieces, inputsOf(config), outputs)
-  return Result.map(withBoth(whole, `layer_${layers.length - 1}.post.logits`), (graph) => {
+  const part = config.layers.at(-1)?.kind === "convolution" ? "conv" : "post"
+  return Result.map(withBoth(whole, `layer_${config.layers.length - 1}.${part}.logits`), (graph) => {
     const simple = fuseSkipNorm(simplify(graph))
     return lift(simple) ?? simple
   })

@@ -3,6 +3,7 @@ import type { InferenceSession, Tensor } from "onnxruntime-node"
 import type { Ort } from "../verify/Ort.ts"
 import { rowReader } from "./Embedding.ts"
 import type { Build, Programs, Step } from "./Protocol.ts"
+import { States } from "./States.ts"
 import { firstSeen, maskRows, rotaryTables } from "./Tables.ts"
 
 /** What a pass gives. */
@@ -25,7 +26,17 @@ const isBatched = ({ inputMetadata }: InferenceSession): boolean => {
   return hidden?.isTensor === true && hidden.shape.length === 3
 }
 
-/** Passes over one sequence: owns the caches, `[positions × width]` f32 for K and V of every layer. */
+/** K and V of an attention layer, `[positions × width]`. */
+interface Cache {
+  /** the layer */
+  readonly index: number
+  readonly width: number
+  readonly window: number | null
+  readonly K: Float32Array
+  readonly V: Float32Array
+}
+
+/** Passes over one sequence: owns the caches of attention layers and the states of convolution layers. */
 export class Passes {
   readonly #ort: Ort
   readonly #build: Build
@@ -38,7 +49,8 @@ export class Passes {
   readonly #angles: ReadonlyArray<{ readonly cos: Float32Array; readonly sin: Float32Array }>
   readonly #masks: ReadonlyMap<number | null, Float32Array>
   readonly #zeros: Float32Array
-  readonly #caches: ReadonlyArray<{ readonly K: Float32Array; readonly V: Float32Array }>
+  readonly #caches: ReadonlyArray<Cache>
+  readonly #states: States
 
   constructor(ort: Ort, build: Build, { aliased }: Programs, sessions: Sessions) {
     const { groupSize, hidden, layers, positions, ropes } = build
@@ -52,17 +64,23 @@ export class Passes {
       cos: new Float32Array(groupSize * inverseFrequencies.length),
       sin: new Float32Array(groupSize * inverseFrequencies.length)
     }))
-    this.#masks = new Map(layers.map(({ window }) => [window, new Float32Array(groupSize * positions)]))
     this.#zeros = new Float32Array(positions)
     // The system gives pages of zeros and counts them when they are written: a long context costs memory as it fills.
-    this.#caches = layers.map(({ width }) => ({
-      K: new Float32Array(positions * width),
-      V: new Float32Array(positions * width)
-    }))
+    this.#caches = layers.flatMap((layer, index) =>
+      layer.kind === "convolution" ? [] : [{
+        index,
+        width: layer.width,
+        window: layer.window,
+        K: new Float32Array(positions * layer.width),
+        V: new Float32Array(positions * layer.width)
+      }]
+    )
+    this.#masks = new Map(this.#caches.map(({ window }) => [window, new Float32Array(groupSize * positions)]))
+    this.#states = new States(layers)
   }
 
   /** Runs tokens through the model; their rows are in the caches afterwards. */
-  async run({ ids, long, phase, position, wanted }: Step): Promise<Outcome> {
+  async run({ ids, long, marks, phase, position, wanted }: Step): Promise<Outcome> {
     const tokens = ids.length
     const { vocabulary } = this.#build
     const session = this.#sessions[phase]
@@ -75,10 +93,15 @@ export class Passes {
     }
     const fetches: Record<string, Tensor | null> = {}
     this.#cacheFeeds(feeds, fetches, position, tokens)
+    for (const { data, index, shape } of this.#states.at(position)) {
+      feeds[`state_${index}`] = this.#f32(data, shape)
+      fetches[`state_out_${index}`] = null
+    }
     if (wanted === "token") fetches["token"] = null
     if (wanted === "logits" || wanted === "all") fetches["logits"] = null
     const results = await session.run(feeds, fetches)
     if (!this.#aliased) this.#keep(results, position)
+    this.#states.put(position, position + tokens, marks, (index) => results[`state_out_${index}`]?.data)
     const token = results["token"]?.data[0]
     const logits = results["logits"]?.data
     return {
@@ -89,10 +112,10 @@ export class Passes {
 
   /** Makes rows of the caches unusable, so that a pass that reads one before it is written shows. */
   poison(position: number, tokens: number): void {
-    this.#build.layers.forEach(({ width }, i) => {
-      this.#caches[i]?.K.fill(NaN, position * width, (position + tokens) * width)
-      this.#caches[i]?.V.fill(NaN, position * width, (position + tokens) * width)
-    })
+    for (const { K, V, width } of this.#caches) {
+      K.fill(NaN, position * width, (position + tokens) * width)
+      V.fill(NaN, position * width, (position + tokens) * width)
+    }
   }
 
   #f32(data: Float32Array, shape: ReadonlyArray<number>): Tensor {
@@ -131,26 +154,24 @@ export class Passes {
     tokens: number
   ): void {
     const end = position + tokens
-    this.#build.layers.forEach(({ width, window }, i) => {
+    for (const { K, V, index, width, window } of this.#caches) {
       const start = firstSeen(position, window)
       const until = this.#aliased ? end : position
-      const { K, V } = this.#caches[i] ?? { K: this.#zeros, V: this.#zeros }
       for (const [name, cache] of [["K", K], ["V", V]] as const) {
-        feeds[`${name}_${i}`] = this.#f32(cache.subarray(start * width, until * width), [until - start, width])
-        fetches[`${name.toLowerCase()}_${i}`] = this.#aliased
+        feeds[`${name}_${index}`] = this.#f32(cache.subarray(start * width, until * width), [until - start, width])
+        fetches[`${name.toLowerCase()}_${index}`] = this.#aliased
           ? this.#f32(cache.subarray(position * width, end * width), [tokens, width])
           : null
       }
-    })
+    }
   }
 
   #keep(results: InferenceSession.OnnxValueMapType, position: number): void {
-    this.#build.layers.forEach(({ width }, i) => {
-      const cache = this.#caches[i]
-      for (const [name, rows] of [["k", cache?.K], ["v", cache?.V]] as const) {
-        const data = results[`${name}_${i}`]?.data
-        if (data instanceof Float32Array) rows?.set(data, position * width)
+    for (const { K, V, index, width } of this.#caches) {
+      for (const [name, rows] of [["k", K], ["v", V]] as const) {
+        const data = results[`${name}_${index}`]?.data
+        if (data instanceof Float32Array) rows.set(data, position * width)
       }
-    })
+    }
   }
 }

@@ -32,11 +32,16 @@ export interface RopeTable {
   readonly attentionFactor: number
 }
 
+/** What is kept of a sequence for one layer: rows of K and V for each position, or a state `[rows × width]`. All f32. */
+export type LayerMemory =
+  | { readonly kind: "attention"; readonly width: number; readonly window: number | null }
+  | { readonly kind: "convolution"; readonly rows: number; readonly width: number }
+
 /** What the thread must know of a build. */
 export interface Build {
   readonly hidden: number
   readonly vocabulary: number
-  readonly layers: ReadonlyArray<{ readonly width: number; readonly window: number | null }>
+  readonly layers: ReadonlyArray<LayerMemory>
   readonly ropes: ReadonlyArray<RopeTable>
   /** rows of the caches */
   readonly positions: number
@@ -67,6 +72,8 @@ export interface Step {
   /** the ropes' long frequencies */
   readonly long: boolean
   readonly phase: "group" | "single"
+  /** positions, beside 0 and those before and after this pass, whose states are kept: a later pass may begin there */
+  readonly marks: ReadonlyArray<number>
 }
 
 export type Question =

@@ -7,9 +7,10 @@ import { reasonOf } from "../verify/Runtime.ts"
 import { RunFailed } from "../verify/RuntimeError.ts"
 import { makeThread, workerUrl } from "../verify/Thread.ts"
 import { embeddingTable } from "./EmbeddingFile.ts"
-import { link, type Phase } from "./Linker.ts"
+import { link, type Phase, ropesOf } from "./Linker.ts"
 import type { Answer, Build, EmbeddingTable, Question, Step, Wanted } from "./Protocol.ts"
 import { PromptInvalid, PromptTooLong, RunError } from "./RunError.ts"
+import { marked } from "./States.ts"
 
 /** A build that is to run. */
 export interface SessionOptions {
@@ -56,8 +57,12 @@ export interface Session {
 const buildOf = (config: RuntimeConfig, embeddings: EmbeddingTable): Build => ({
   hidden: config.hidden,
   vocabulary: config.vocabulary,
-  layers: config.layers.map(({ cacheWidth, window }) => ({ width: cacheWidth, window })),
-  ropes: config.ropes.filter(({ name }) => config.layers.some(({ rope }) => rope === name)).map((rope) => ({
+  layers: config.layers.map((layer) =>
+    layer.kind === "convolution"
+      ? { kind: layer.kind, rows: layer.stateRows, width: layer.stateWidth }
+      : { kind: layer.kind, width: layer.cacheWidth, window: layer.window }
+  ),
+  ropes: ropesOf(config).map((rope) => ({
     name: rope.name,
     inverseFrequencies: rope.inverseFrequencies,
     long: rope.long?.inverseFrequencies,
@@ -119,6 +124,9 @@ export const openSession = (
     const above = Math.min(...config.ropes.map(({ long }) => long?.above ?? Infinity))
     let history: ReadonlyArray<number> = []
     let long = false
+    // Rows of keys and values are of one token each; a state is of all before it, and there only where it was kept.
+    const hasStates = config.layers.some(({ kind }) => kind === "convolution")
+    let marks: ReadonlyArray<number> = []
 
     const step = Effect.fnUntraced(function*(given: Step) {
       const answer = yield* call({ kind: "step", step: given })
@@ -144,8 +152,12 @@ export const openSession = (
       const shared = Math.min(differs < 0 ? ids.length : differs, ids.length - 1)
       // longer runs turn all of their positions by other frequencies
       const turns = ids.length > above
-      let position = wanted === "all" || turns !== long ? 0 : shared
+      const known = !hasStates || shared === history.length
+        ? shared
+        : Math.max(0, ...marks.filter((mark) => mark <= shared))
+      let position = wanted === "all" || turns !== long ? 0 : known
       const run = ids.length - position
+      marks = marks.filter((mark) => mark <= position)
       long = turns
       history = []
       const logits: Array<Float32Array> = []
@@ -158,9 +170,11 @@ export const openSession = (
           position,
           wanted: last || wanted === "all" ? wanted : "nothing",
           long,
-          phase: "group"
+          phase: "group",
+          marks
         })
         position += pass.length
+        if (hasStates) marks = marked(marks, position)
         history = ids.slice(0, position)
         token = got.token
         if (got.logits !== undefined) logits.push(got.logits)
@@ -175,7 +189,7 @@ export const openSession = (
         ? undefined
         : new PromptTooLong({ tokens: position + 1, limit: config.maxNumTokens }))
       if (problem !== undefined) return Effect.fail(failed(problem))
-      return Effect.map(step({ ids: [id], position, wanted, long, phase: "single" }), ({ logits, token }) => {
+      return Effect.map(step({ ids: [id], position, wanted, long, phase: "single", marks }), ({ logits, token }) => {
         history = [...history, id]
         return { token, logits: logits === undefined ? [] : [logits] }
       })

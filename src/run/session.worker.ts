@@ -23,9 +23,9 @@ const equal = (a: Float32Array | undefined, b: Float32Array | undefined): boolea
 const isSound = async (tested: Passes, { groupSize, positions }: Build): Promise<boolean> => {
   const tokens = Math.min(2, groupSize, positions)
   const steps: ReadonlyArray<Step> = [
-    { ids: [0, 0].slice(0, tokens), position: 0, wanted: "logits", long: false, phase: "group" },
+    { ids: [0, 0].slice(0, tokens), position: 0, wanted: "logits", long: false, phase: "group", marks: [] },
     ...positions > tokens
-      ? [{ ids: [0], position: tokens, wanted: "logits", long: false, phase: "single" } as const]
+      ? [{ ids: [0], position: tokens, wanted: "logits", long: false, phase: "single", marks: [] } as const]
       : []
   ]
   for (const step of steps) {

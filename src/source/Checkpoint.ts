@@ -2,12 +2,16 @@ import { Effect, FileSystem, Path, Result } from "effect"
 import type { DType } from "../tensor/DType.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
 import { FileMissing } from "./FileReason.ts"
+import { readGguf } from "./gguf/Gguf.ts"
+import { isGguf, modelIn } from "./gguf/Parts.ts"
 import { DTypeUnsupported, TensorsDiffer } from "./ModelReason.ts"
+import { assemble } from "./quantized/Modules.ts"
+import { readSettings } from "./quantized/read.ts"
 import type { Format } from "./safetensors.ts"
 import { readStored } from "./Shards.ts"
 import { configError, SourceError } from "./SourceError.ts"
 import { identify, readJson, refusePointer, type SourceFile, systemError } from "./SourceFile.ts"
-import { unfitFile, unfitFolder, unfitQuantization, unfitWeights } from "./Unfit.ts"
+import { unfitFile, unfitFolder, unfitWeights } from "./Unfit.ts"
 
 export { unsupportedArchitecture } from "./Families.ts"
 
@@ -82,15 +86,19 @@ export const open = Effect.fn("Checkpoint.open")(function*(given: string) {
   const folder = paths.resolve(given)
   yield* Effect.annotateCurrentSpan({ path: folder })
   const info = yield* Effect.mapError(fs.stat(folder), systemError(folder))
-  if (info.type !== "Directory") return yield* yield* unfitFile(folder)
+  if (info.type !== "Directory") {
+    return (yield* isGguf(folder)) ? yield* readGguf(folder) : yield* yield* unfitFile(folder)
+  }
   const names = (yield* Effect.mapError(fs.readDirectory(folder), systemError(folder))).sort()
+  const gguf = modelIn(names)
+  if (gguf !== undefined) return yield* readGguf(paths.join(folder, gguf))
   if (!names.includes("config.json")) return yield* unfitFolder(folder, names)
   const configPath = paths.join(folder, "config.json")
   const config = yield* readObject(configPath)
-  const quantized = unfitQuantization(configPath, config.json, names)
-  if (quantized !== undefined) return yield* quantized
+  const said = yield* readSettings(configPath, config.json, names)
   const stored = yield* readStored(folder, names)
   if (stored === undefined) return yield* unfitWeights(folder, names)
+  const quantized = said === undefined ? undefined : yield* assemble(said.path, said.settings, stored.tensors)
   if (!names.includes("tokenizer.json")) {
     const advice = names.some((name) => name === "tokenizer.model" || name === "vocab.json")
       ? "make it with AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers"
@@ -114,15 +122,17 @@ export const open = Effect.fn("Checkpoint.open")(function*(given: string) {
   const checkpoint: Checkpoint = {
     path: folder,
     name: nameOf(paths, folder),
-    kind: "huggingface",
+    kind: quantized === undefined ? "huggingface" : "quantized",
     config: config.json,
     generationConfig: generation?.json,
-    tensors: stored.tensors,
+    tensors: quantized?.tensors ?? stored.tensors,
     unheld: stored.unheld,
-    files: [config.file, ...stored.files, ...beside].sort((a, b) => a.path < b.path ? -1 : 1),
+    files: [config.file, ...said?.file === undefined ? [] : [said.file], ...stored.files, ...beside].sort((a, b) =>
+      a.path < b.path ? -1 : 1
+    ),
     companions,
     made: () => new Map(),
-    warnings: [...remote, ...stored.warnings]
+    warnings: [...remote, ...stored.warnings, ...quantized?.warnings ?? []]
   }
   return checkpoint
 })

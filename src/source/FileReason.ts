@@ -112,9 +112,9 @@ export class Truncated extends Schema.TaggedError<Truncated>()("Truncated", {
   fileFound: Schema.Int
 }) {
   override get message() {
-    return `the file is truncated: expected ${bytesOf(this.fileExpected)}, found ${this.fileFound} (${
-      this.fileExpected - this.fileFound
-    } too few); `
+    return `the file is truncated: expected ${
+      bytesOf(this.fileExpected)
+    }, found the end of file after ${this.fileFound} (${this.fileExpected - this.fileFound} too few); `
       + `${this.tensor} has ${this.found} of ${bytesOf(this.expected)}; download the file again`
   }
 }

@@ -105,16 +105,35 @@ export class UnsupportedArchitecture extends Schema.TaggedError<UnsupportedArchi
   }
 }
 
-/** Weights that are quantised in a way that cannot be taken. */
+/** Weights that are quantised in a way that cannot be taken. `where`: the key; `setting`: words for it; `advice`: what else to say. */
 export class UnsupportedQuantization extends Schema.TaggedError<UnsupportedQuantization>()("UnsupportedQuantization", {
-  method: Schema.String,
-  /** whether we know what the method is */
-  known: Schema.Boolean,
+  where: Schema.String,
+  setting: Schema.String,
+  found: Schema.String,
+  supported: Schema.Array(Schema.String),
   advice: Schema.String
 }) {
   override get message() {
-    const what = this.known ? "is not built yet" : "is unknown here"
-    return `quantization_config: the quantization method ${JSON.stringify(this.method)} ${what}; ${this.advice}`
+    const [setting = ""] = this.setting.split(" ").slice(-1)
+    const advice = this.advice === "" ? "" : `${this.advice}; `
+    return `${this.where}: ${this.setting} ${this.found} is not supported; supported ${setting}${
+      setting.endsWith("s") ? "" : "s"
+    }: ${
+      this.supported.join(", ")
+    }; ${advice}use the unquantised checkpoint of the model (bf16 or f16), and choose the `
+      + "precision with --configuration_file"
+  }
+}
+
+/** A stored tensor of a quantised module, or the module, is not as the configuration says. */
+export class PieceInvalid extends Schema.TaggedError<PieceInvalid>()("PieceInvalid", {
+  tensor: Schema.String,
+  expected: Schema.String,
+  found: Schema.String
+}) {
+  override get message() {
+    return `${this.tensor}: ${this.expected} expected, found ${this.found}; check that the weights and quantization_config `
+      + "come from the same model, and download both again"
   }
 }
 

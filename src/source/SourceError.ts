@@ -21,6 +21,7 @@ import {
   ConfigInvalid,
   ConfigUnsupported,
   DTypeUnsupported,
+  PieceInvalid,
   TensorsDiffer,
   UnsupportedArchitecture,
   UnsupportedFormat,
@@ -49,6 +50,7 @@ const Reason = Schema.Union([
   TensorsDiffer,
   DTypeUnsupported,
   ValueInvalid,
+  PieceInvalid,
   UnsupportedArchitecture,
   UnsupportedQuantization,
   UnsupportedFormat

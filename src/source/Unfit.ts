@@ -1,10 +1,7 @@
 import { Effect } from "effect"
 import { FileMissing, NotRecognised, PickleOnly, WeightsMissing } from "./FileReason.ts"
-import { UnsupportedFormat, UnsupportedQuantization } from "./ModelReason.ts"
 import { SourceError } from "./SourceError.ts"
 import { pointerIn, readBytes } from "./SourceFile.ts"
-
-const ggufAdvice = "give the Hugging Face folder of the same model (config.json, tokenizer.json, model.safetensors)"
 
 /** Bytes that tell what a file is. */
 const headBytes = 1024
@@ -26,9 +23,8 @@ const describe = (head: Uint8Array): string => {
 /** Why a single file is not a model for us. */
 export const unfitFile = Effect.fn("Unfit.file")(function*(path: string) {
   const head = yield* readBytes(path, 0, headBytes)
-  const reason = startsWith(head, "GGUF")
-    ? new UnsupportedFormat({ format: "GGUF", advice: ggufAdvice })
-    : pointerIn(head) ?? new NotRecognised({ found: describe(head), advice: "give the folder that holds the model" })
+  const reason = pointerIn(head) ??
+    new NotRecognised({ found: describe(head), advice: "give the folder that holds the model" })
   return new SourceError({ path, reason })
 })
 
@@ -51,7 +47,7 @@ export const unfitFolder = (path: string, names: ReadonlyArray<string>): SourceE
     : names.includes("params.json")
     ? unrecognised("an original checkpoint (params.json)", "give the folder of the same model in Hugging Face format")
     : gguf.length > 0
-    ? new UnsupportedFormat({ format: `GGUF (${few(gguf)})`, advice: ggufAdvice })
+    ? unrecognised(`several GGUF models (${few(gguf)})`, "give the path of one of these files")
     : names.some((name) => name.endsWith(".safetensors") || isPickle(name) || name === "tokenizer.json")
     ? new FileMissing({
       file: "config.json",
@@ -77,64 +73,5 @@ export const unfitWeights = (path: string, names: ReadonlyArray<string>): Source
     : pickles.length > 0
     ? new PickleOnly({ found: pickles })
     : new WeightsMissing({ found: others.length > 0 ? few(others) : "none", advice: "download the model's weights" })
-  return new SourceError({ path, reason })
-}
-
-const unquantised =
-  "give the model's unquantised folder (bf16 or f16), and choose the precision with --configuration_file"
-
-/** What `quant_method` may name, and what to do; a method that is not here is unknown to us. */
-const methods: Readonly<Record<string, string>> = {
-  "compressed-tensors": unquantised,
-  gptq: unquantised,
-  awq: unquantised,
-  bitsandbytes: `its numbers depend on its own kernels; ${unquantised}`,
-  fp8: unquantised,
-  fbgemm_fp8: unquantised,
-  mxfp4: unquantised,
-  modelopt: unquantised,
-  quark: unquantised,
-  hqq: unquantised,
-  aqlm: unquantised,
-  eetq: unquantised,
-  quanto: unquantised,
-  torchao: unquantised,
-  vptq: unquantised,
-  bitnet: unquantised
-}
-
-/** Files beside config.json by which older tools say that the weights are quantised. */
-const methodFiles: Readonly<Record<string, string>> = { "quantize_config.json": "gptq", "quant_config.json": "awq" }
-
-const member = (value: unknown, key: string): unknown =>
-  typeof value === "object" && value !== null ? Object.entries(value).find(([name]) => name === key)?.[1] : undefined
-
-/** The error if the config, or a file beside it, says that the weights are quantised. `path` is config.json. */
-export const unfitQuantization = (
-  path: string,
-  config: unknown,
-  names: ReadonlyArray<string>
-): SourceError | undefined => {
-  const places = [config, member(config, "text_config")]
-  const settings = places.flatMap((
-    place
-  ) => [member(place, "quantization_config"), member(place, "compression_config")])
-    .find((setting) => setting !== undefined && setting !== null)
-  const file = Object.keys(methodFiles).find((name) => names.includes(name))
-  if (settings === undefined && file === undefined) return undefined
-  const named = settings === undefined ? methodFiles[file ?? ""] : member(settings, "quant_method")
-  const method = typeof named === "string"
-    ? named
-    : member(settings, "load_in_4bit") === true || member(settings, "load_in_8bit") === true
-    ? "bitsandbytes"
-    : named === undefined
-    ? "(quant_method is missing)"
-    : JSON.stringify(named)
-  const advice = Object.hasOwn(methods, method) ? methods[method] : undefined
-  const reason = new UnsupportedQuantization({
-    method,
-    known: advice !== undefined,
-    advice: advice ?? `known by name, though none is built yet: ${Object.keys(methods).join(", ")}; ${unquantised}`
-  })
   return new SourceError({ path, reason })
 }

@@ -70,7 +70,7 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
     Result.mapError(family.read(checkpoint.config), (problems) => configError(configPath, problems))
   )
   const { unused, weights } = yield* Effect.fromResult(expect(checkpoint, model.tensors, family.dtypes))
-  const table = yield* evaluate(request, model.facts.layers.length, decoderPrograms(model.facts.layers.length))
+  const table = yield* evaluate(request, model.facts.layers.length, decoderPrograms(model.facts.layers))
   const leftover = unused.length > 0
     ? [
       `${unused.length} tensors of the checkpoint are not used by ${family.name}: ${unused.slice(0, 3).join(", ")}${

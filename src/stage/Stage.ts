@@ -5,11 +5,15 @@ import type { StepOutput } from "./Workspace.ts"
 /** What a step left: its files, with their hashes where the step computed them anyway. */
 export interface StepResult {
   readonly outputs: ReadonlyArray<StepOutput>
+  /** kept in the step's stamp */
+  readonly facts?: unknown
 }
 
-/** A kind of step: what runs it, and the flag that names it. */
+/** A kind of step: what runs it, and the flag that names it; undefined: what all stages together bring. */
 export interface Stage<E, R> {
   readonly name: StageName
-  readonly flag: "devkit" | "onnx" | "quantize" | "model_sdk" | "compile"
+  readonly flag: "devkit" | "onnx" | "quantize" | "model_sdk" | "compile" | undefined
+  /** says on the way how far it is, in bytes of its step's `reads`; others are at their end at once */
+  readonly tells?: boolean
   readonly run: (step: Step, plan: Plan) => Effect.Effect<StepResult, E, R>
 }

@@ -1,8 +1,9 @@
 import { Effect, FileSystem, Path, Schedule } from "effect"
+import { fixShapes } from "../onnx/FixedShapes.ts"
 import { decode } from "../onnx/OnnxFile.ts"
 import { Mpk } from "../pack/Mpk.ts"
-import { programName } from "../plan/Parts.ts"
 import { compiledOf, paths, type Plan, quantizingStage, type Step } from "../plan/Plan.ts"
+import { shapedOf } from "../plan/Shapes.ts"
 import { Target, type TargetError } from "../target/Target.ts"
 import type { Stage } from "./Stage.ts"
 import { InputMissing } from "./StageError.ts"
@@ -32,13 +33,14 @@ const run = Effect.fn("compile.run")(function*({ id, layer }: Step, { job }: Pla
       const missing = () => new InputMissing({ step: id, input: file, stage: maker.name, flag: maker.flag })
       const bytes = yield* Effect.mapError(fs.readFile(file), missing)
       const graph = yield* Effect.mapError(Effect.fromResult(decode(bytes)), missing)
-      return yield* Effect.retry(
-        target.compile({ name: programName(program), graph, folder: path.dirname(file) }),
-        retrySame
-      )
+      return yield* Effect.forEach(shapedOf(job, program), ({ dims, name }) =>
+        Effect.retry(
+          target.compile({ name, graph: { ...fixShapes(graph, dims), name }, folder: path.dirname(file) }),
+          retrySame
+        ))
     })
   )
-  const entries = yield* target.link(`layer_${layer}`, parts)
+  const entries = yield* target.link(`layer_${layer}`, parts.flat())
   const archive = paths.archive(layer)
   const { sha256 } = yield* workspace.publish(archive, (temporary) => mpk.write(temporary, entries, job.request.pack))
   return { outputs: [{ path: archive, sha256 }] }

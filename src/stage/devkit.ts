@@ -6,8 +6,8 @@ import { encodeRuntimeConfig, json, runtimeConfig } from "../devkit/RuntimeFile.
 import { endTokens, madeTokenizer, readTokenizer } from "../devkit/Tokenizer.ts"
 import { vlmConfig } from "../devkit/VlmConfig.ts"
 import type { Job } from "../plan/Job.ts"
-import { programName } from "../plan/Parts.ts"
 import type { Plan, Step } from "../plan/Plan.ts"
+import { shapedOf } from "../plan/Shapes.ts"
 import { formatOf } from "../quantize/format/registry.ts"
 import type { KernelError } from "../quantize/KernelError.ts"
 import { Kernels } from "../quantize/Kernels.ts"
@@ -18,21 +18,22 @@ import { folders, Workspace } from "./Workspace.ts"
 import type { WorkspaceError } from "./WorkspaceError.ts"
 
 /** The table as the devkit's files name it; the head's precision where the scheme gives it other bits. */
-const choicesOf = ({ model, table }: Job): ReadonlyArray<ProgramChoice> =>
-  table.map(({ choice, program }) => {
+const choicesOf = (job: Job): ReadonlyArray<ProgramChoice> =>
+  job.table.flatMap(({ choice, program }) => {
     const scheme = schemeOf(choice.precision ?? "")
-    const last = program.part === "POST" && program.index === model.facts.layers.length - 1
+    const last = (program.part === "POST" || program.part === "CONV") &&
+      program.index === job.model.facts.layers.length - 1
     const head = last && scheme !== undefined && scheme.headBits !== scheme.bits
       ? schemes.find(({ bits }) => bits === scheme.headBits)?.precision
       : undefined
-    return {
-      name: programName(program),
+    return shapedOf(job, program).map(({ name }) => ({
+      name,
       layer: program.part === "VISION" ? undefined : program.index,
       precision: choice.precision,
       compile: choice.compile,
       lora: choice.lora,
       ...head === undefined ? {} : { head }
-    }
+    }))
   })
 
 const at = (name: string) => `${folders.devkit}/${name}`

@@ -39,6 +39,8 @@ export interface TargetFacts {
   readonly name: string
   /** "symbolic": one program serves every number of tokens and positions; "fixed": one program per shape */
   readonly shapes: "symbolic" | "fixed"
+  /** its programs are graphs that onnxruntime runs on this machine, so that a build can be verified */
+  readonly runsHere?: boolean
 }
 
 /** Turns quantised parts into programs, and the programs of a layer into the files of its archive. */

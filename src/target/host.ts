@@ -63,7 +63,7 @@ const entriesOf = Effect.fn("Target.link")(function*(layer: string, parts: Reado
 export const hostLayer: Layer.Layer<Target> = Layer.succeed(
   Target,
   Target.of({
-    facts: { name: "host", shapes: "symbolic" },
+    facts: { name: "host", shapes: "symbolic", runsHere: true },
     compile: Effect.fn("Target.compile")(function*({ folder, graph, name }) {
       yield* Effect.annotateCurrentSpan({ part: name })
       return { kind: "graph", name, graph: yield* compiled(name, graph), folder }

@@ -37,3 +37,14 @@ export interface Coded {
   /** added to every number */
   readonly addend: number
 }
+
+/**
+ * Which stored row is the model's row `row` of `rows`, where the rows of `heads` heads are interleaved; 0 heads: the same.
+ * Source: `permute` of llama.cpp's convert_hf_to_gguf.py, undone.
+ */
+export const interleavedRow = (row: number, rows: number, heads: number): number => {
+  if (heads === 0) return row
+  const size = rows / heads
+  const inHead = row % size
+  return row - inHead + (inHead < size / 2 ? 2 * inHead : 2 * inHead - size + 1)
+}

@@ -96,10 +96,10 @@ export const decodeFloats = (dtype: FloatDType, bytes: Uint8Array): Float32Array
     const table = Float32Array.from({ length: 256 }, (_, code) => decodeEight(dtype === "f8_e4m3" ? e4m3 : e5m2, code))
     return Float32Array.from(bytes, (code) => table[code] ?? 0)
   }
-  // a typed array needs an aligned start, which tensors in a file do not have
+  // a typed array needs an aligned start, which tensors in a file do not have; `slice` of a Buffer would not copy
   const size = dtype === "f32" ? 4 : 2
   const count = Math.floor(bytes.length / size)
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes)
   const { buffer, byteOffset } = aligned
   if (dtype === "f32") return new Float32Array(buffer, byteOffset, count).slice()
   if (dtype === "f16") return new Float32Array(new Float16Array(buffer, byteOffset, count))

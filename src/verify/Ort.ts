@@ -45,6 +45,8 @@ export interface SessionOptions {
   readonly accuracy: 1 | 4
   /** threads wait without spinning: needed when several sessions take turns */
   readonly polite: boolean
+  /** how much of the graph is rewritten at load: all (default), constants only, nothing */
+  readonly optimisation?: "all" | "basic" | "disabled"
 }
 
 /** A system's or library's message, without the stack. */
@@ -59,12 +61,15 @@ export const loadOrt = (): Promise<Ort> => loaded ??= import("onnxruntime-node")
 export const createSession = (
   ort: Ort,
   model: Uint8Array,
-  { accuracy, folder, polite, threads }: SessionOptions
+  { accuracy, folder, optimisation = "all", polite, threads }: SessionOptions
 ): Promise<InferenceSession> =>
   ort.InferenceSession.create(model, {
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: "sequential",
+    graphOptimizationLevel: optimisation,
+    // what is loaded for one run gives its memory back; the arena would keep the largest session's
+    enableCpuMemArena: optimisation === "all",
     logSeverityLevel: 3,
     extra: {
       session: {

@@ -29,6 +29,8 @@ export interface Program {
   readonly threads?: number
   /** 1: float32 sums; 4 (default): int8 activations in products that are fused at load */
   readonly accuracy?: 1 | 4
+  /** how much of the graph is rewritten at load; all when absent */
+  readonly optimisation?: "all" | "basic" | "disabled"
 }
 
 /** What a refusal of the thread means. */
@@ -74,9 +76,9 @@ export class Runtime extends Context.Service<Runtime, {
     Effect.gen(function*() {
       const ask = yield* makeThread<Question, Answer>(workerUrl("ort.worker", import.meta.url))
       const load = Effect.fn("Runtime.load")(
-        function*({ accuracy = 4, folder, model, name, threads = 0 }: Program) {
+        function*({ accuracy = 4, folder, model, name, optimisation = "all", threads = 0 }: Program) {
           yield* Effect.annotateCurrentSpan({ program: name })
-          const options: SessionOptions = { accuracy, folder, threads, polite: true }
+          const options: SessionOptions = { accuracy, folder, threads, polite: true, optimisation }
           const { inputs, outputs, session } = yield* Effect.acquireRelease(
             expect(ask, name, "loaded", { kind: "load", model, options }),
             ({ session }) => Effect.ignore(expect(ask, name, "released", { kind: "release", session }))

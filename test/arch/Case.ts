@@ -73,7 +73,7 @@ export const readCase = (name: string) => {
     tensors: tensorsOf(path),
     tolerance: expected.tolerance,
     prompts: expected.prompts,
-    array: (file: "logits_short" | "logits_long" | "hidden_short" | "keys_short" | "values_short") =>
+    array: (file: "logits_short" | "logits_long" | "hidden_short" | "keys_short" | "values_short" | "conv_short") =>
       npy(join(path, "expected", `${file}.npy`))
   }
 }

@@ -1,18 +1,19 @@
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { InferenceSession } from "onnxruntime-node"
-import type { LayerFacts, Model, Weights } from "../../src/arch/Architecture.ts"
+import type { InferenceSession, Tensor } from "onnxruntime-node"
+import type { AttentionFacts, Model, Weights } from "../../src/arch/Architecture.ts"
 import type { Graph } from "../../src/onnx/Graph.ts"
 import { encode } from "../../src/onnx/OnnxFile.ts"
 import { decodeFloats } from "../../src/tensor/Float.ts"
 import type { Case } from "./Case.ts"
 
-/** What a pass over a whole prompt gives: a row of `hidden` per layer (its input), keys and values per layer. */
+/** What a pass over a whole prompt gives: `hidden` before each layer, keys and values of each attention layer, the state of each convolution layer. */
 export interface Pass {
   readonly hidden: ReadonlyArray<Float32Array>
   readonly keys: ReadonlyArray<Float32Array>
   readonly values: ReadonlyArray<Float32Array>
+  readonly states: ReadonlyArray<Float32Array>
   readonly last: Float32Array | BigInt64Array
 }
 
@@ -23,7 +24,7 @@ const maskOf = (tokens: number, window: number | undefined): Float32Array =>
     return back >= 0 && back < (window ?? Infinity) ? 0 : -Infinity
   })
 
-const tablesOf = (model: Model, facts: LayerFacts, tokens: number) => {
+const tablesOf = (model: Model, facts: AttentionFacts, tokens: number) => {
   const rope = model.facts.ropes.find(({ name }) => name === facts.rope)
   if (rope === undefined) return undefined
   const frequencies = rope.long !== undefined && tokens > rope.long.above
@@ -91,8 +92,31 @@ export const withChain = async <A>(
     const hidden = [x]
     const keys: Array<Float32Array> = []
     const values: Array<Float32Array> = []
+    const states: Array<Float32Array> = []
     let last: Pass["last"] = new Float32Array()
     for (const [index, facts] of layers.entries()) {
+      const isLast = index === layers.length - 1
+      /** Runs the layer's last part on what it takes beside `rows`. */
+      const end = async (part: InferenceSession, feeds: Readonly<Record<string, Tensor>>) => {
+        const asked = new ort.Tensor("int64", BigInt64Array.from(rows, BigInt), [rows.length])
+        const results = await part.run(isLast ? { ...feeds, rows: asked } : feeds)
+        const result = results[isLast ? output : "hidden_out"]?.data
+        if (isLast) {
+          last = result instanceof BigInt64Array ? result : floats(result)
+        } else {
+          x = floats(result)
+          hidden.push(x)
+        }
+        return results
+      }
+      if (facts.kind === "convolution") {
+        const { stateRows, stateWidth } = facts
+        const conv = await session(`conv_${index}_${isLast ? output : ""}`, () => model.conv(index, weights, output))
+        const state = f32(new Float32Array(stateRows * stateWidth), stateWidth)
+        const results = await end(conv, { hidden: f32(x, width), state })
+        states.push(floats(results["state_out"]?.data))
+        continue
+      }
       const { cacheWidth, queryWidth, window } = facts
       const tables = tablesOf(model, facts, tokens)
       const pre = await session(`pre_${index}`, () => model.pre(index, weights))
@@ -109,19 +133,10 @@ export const withChain = async <A>(
         V: f32(floats(v?.data), cacheWidth),
         mask: f32(maskOf(tokens, window), tokens)
       })
-      const isLast = index === layers.length - 1
       const post = await session(`post_${index}_${isLast ? output : ""}`, () => model.post(index, weights, output))
-      const feeds = { attended: f32(floats(attended?.data), queryWidth), hidden: f32(x, width) }
-      if (isLast) {
-        const asked = new ort.Tensor("int64", BigInt64Array.from(rows, BigInt), [rows.length])
-        const result = (await post.run({ ...feeds, rows: asked }))[output]?.data
-        last = result instanceof BigInt64Array ? result : floats(result)
-      } else {
-        x = floats((await post.run(feeds))["hidden_out"]?.data)
-        hidden.push(x)
-      }
+      await end(post, { attended: f32(floats(attended?.data), queryWidth), hidden: f32(x, width) })
     }
-    return { hidden, keys, values, last }
+    return { hidden, keys, values, states, last }
   }
   try {
     return await use(chain)

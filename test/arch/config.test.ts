@@ -33,8 +33,10 @@ const yarnFactor = (changes: Record<string, unknown>) =>
 const divided = (frequencies: ReadonlyArray<number> | undefined, by: ReadonlyArray<number>): ReadonlyArray<number> =>
   (frequencies ?? []).map((frequency, at) => frequency / (by[at] ?? 0))
 
+const attention = ({ facts }: Model) => facts.layers.flatMap((layer) => layer.kind === "attention" ? [layer] : [])
+
 const windows = (family: string, changes: Record<string, unknown>) =>
-  model(family, changed(changes)).facts.layers.map(({ window }) => window)
+  attention(model(family, changed(changes))).map(({ window }) => window)
 
 describe.each(["config-heads-not-divisible", "config-negative-layers", "config-unknown-rope"])("%s", (name) => {
   it("is refused with the facts that a good error has", () => {
@@ -190,7 +192,8 @@ describe("windows by type of layer", () => {
   })
 
   it("gemma3_text: all but each sixth or the pattern's, with ropes of their own", () => {
-    const { layers, ropes } = model("gemma3_text", changed({ num_hidden_layers: 7, rope_theta: undefined })).facts
+    const seven = model("gemma3_text", changed({ num_hidden_layers: 7, rope_theta: undefined }))
+    const layers = attention(seven)
     assert.deepStrictEqual(layers.map(({ window }) => window), [4096, 4096, 4096, 4096, 4096, undefined, 4096])
     assert.deepStrictEqual(layers.map(({ rope }) => rope === "sliding"), layers.map(({ window }) => window === 4096))
     const [million, tenThousand] = ["1e6", "1e4"].map((theta) =>
@@ -201,7 +204,7 @@ describe("windows by type of layer", () => {
       ["full", million],
       ["sliding", tenThousand]
     ])
-    assert.strictEqual(ropes.length, 2)
+    assert.strictEqual(seven.facts.ropes.length, 2)
     for (const key of ["sliding_window_pattern", "_sliding_window_pattern"]) {
       assert.deepStrictEqual(windows("gemma3_text", { [key]: 2 }), [4096, undefined])
     }
@@ -217,7 +220,7 @@ describe("windows by type of layer", () => {
 
   it("smollm3: layers without a rope, where a window is in use", () => {
     const four = { num_hidden_layers: 4 }
-    const { layers } = model("smollm3", changed(four)).facts
+    const layers = attention(model("smollm3", changed(four)))
     assert.deepStrictEqual(layers.map(({ rope }) => rope), ["full", "full", "full", undefined])
     const none = undefined
     assert.deepStrictEqual(windows("smollm3", { ...four, sliding_window: 8 }), [none, none, none, none])
@@ -235,6 +238,10 @@ describe("a key that a family does not take", () => {
     ["gemma3_text", { rope_parameters: { rope_theta: 1 } }, "rope_parameters.full_attention", false],
     ["smollm3", { no_rope_layers: [1] }, "no_rope_layers", false],
     ["smollm3", { no_rope_layers: [1, 2] }, "no_rope_layers.1", false],
+    ["lfm2", { layer_types: ["conv"] }, "layer_types", false],
+    ["lfm2", { layer_types: ["conv", "mamba"] }, "layer_types.1", false],
+    ["lfm2", { conv_L_cache: 1 }, "conv_L_cache", true],
+    ["lfm2", { intermediate_size: undefined }, "block_ff_dim", false],
     ["granite", { residual_multiplier: 0 }, "residual_multiplier", false],
     ["phi3", { partial_rotary_factor: 0.4 }, "partial_rotary_factor", false],
     ["phi3", { partial_rotary_factor: 2 }, "partial_rotary_factor", false],
@@ -254,6 +261,51 @@ describe("phi3", () => {
     assert.strictEqual(ropesOf("longrope")[0]?.long?.above, 4096)
     assert.deepStrictEqual(ropesOf("su"), ropesOf("longrope"))
     assert.deepStrictEqual(ropesOf("yarn"), ropesOf("longrope"))
+  })
+})
+
+const lfm2 = (changes: Record<string, unknown>) => model("lfm2", changed(changes)).facts
+const noWeights = (name: string) => Result.getOrThrow(Result.fail(name))
+
+describe("lfm2", () => {
+  const kinds = (changes: Record<string, unknown>) => lfm2(changes).layers.map(({ kind }) => kind)
+
+  it("has convolutions in the layers that are not named as attention, in either style; attention where none is said", () => {
+    assert.deepStrictEqual(kinds({}), ["attention", "attention"])
+    assert.deepStrictEqual(kinds({ full_attn_idxs: [1] }), ["convolution", "attention"])
+    const types = { layer_types: ["full_attention", "conv"] }
+    assert.deepStrictEqual(kinds({ ...types, full_attn_idxs: [1] }), ["attention", "convolution"])
+    assert.deepStrictEqual(lfm2({ ...types, conv_L_cache: 5, hidden_size: 64 }).layers[1], {
+      kind: "convolution",
+      stateRows: 4,
+      stateWidth: 64
+    })
+    assert.deepStrictEqual(lfm2({ full_attn_idxs: [] }).ropes, [])
+  })
+
+  // transformers 5.23, Lfm2MLP of a config with block_ff_dim and these keys
+  it.each([
+    [10_240, {}, 6912],
+    [12_288, {}, 8192],
+    [150, { block_multiple_of: 16, block_ffn_dim_multiplier: 1 }, 112],
+    [150, { block_multiple_of: 16, block_ffn_dim_multiplier: 1.3 }, 144],
+    [150, { block_ffn_dim_multiplier: null }, 100],
+    [150, { block_auto_adjust_ff_dim: false }, 150]
+  ])("makes of an MLP's %i and %j a width of %i", (width, changes, expected) => {
+    assert.strictEqual(lfm2({ ...changes, block_ff_dim: width }).intermediate, expected)
+    assert.strictEqual(lfm2({ ...changes, intermediate_size: width }).intermediate, expected)
+  })
+
+  it("is tied unless a key says otherwise, the old one before the new", () => {
+    assert.strictEqual(lfm2({ tie_word_embeddings: undefined }).head, "model.embed_tokens.weight")
+    assert.strictEqual(lfm2({ tie_word_embeddings: false }).head, "lm_head.weight")
+    assert.strictEqual(lfm2({ tie_word_embeddings: false, tie_embedding: true }).head, "model.embed_tokens.weight")
+  })
+
+  it("has other parts for convolutions, and no others", () => {
+    const mixed = model("lfm2", changed({ full_attn_idxs: [1] }))
+    assert.throws(() => mixed.pre(0, noWeights), "layer 0 of lfm2 is a convolution, it has no PRE")
+    assert.throws(() => mixed.conv(1, noWeights, "token"), "layer 1 of lfm2 is attention, it has no CONV")
   })
 })
 

@@ -22,12 +22,16 @@ const weightsOf = ({ tensors }: Case) => (name: string): Tensor => {
 
 const graphsOf = (model: Model, example: Case): ReadonlyArray<Graph> => {
   const weights = weightsOf(example)
-  return model.facts.layers.flatMap((_, layer) => [
-    model.pre(layer, weights),
-    model.cache(layer),
-    model.post(layer, weights, "logits"),
-    model.post(layer, weights, "token")
-  ])
+  return model.facts.layers.flatMap((facts, layer) =>
+    facts.kind === "convolution"
+      ? [model.conv(layer, weights, "logits"), model.conv(layer, weights, "token")]
+      : [
+        model.pre(layer, weights),
+        model.cache(layer),
+        model.post(layer, weights, "logits"),
+        model.post(layer, weights, "token")
+      ]
+  )
 }
 
 const shapes = (tensors: Iterable<{ readonly name: string; readonly shape: ReadonlyArray<number> }>) =>
@@ -83,8 +87,12 @@ describe.each(caseNames)("%s", (name) => {
   })
 
   it("ends in a token made from a value named logits", () => {
-    const { nodes, outputs } = model.post(layers.length - 1, weightsOf(example), "token")
-    assert.deepStrictEqual(outputs.map(({ dtype, name, shape }) => [name, dtype, shape]), [["token", "i64", ["rows"]]])
+    const part = layers.at(-1)?.kind === "convolution" ? "conv" : "post"
+    const { nodes, outputs } = model[part](layers.length - 1, weightsOf(example), "token")
+    assert.deepStrictEqual(
+      outputs.filter(({ name }) => name !== "state_out").map(({ dtype, name, shape }) => [name, dtype, shape]),
+      [["token", "i64", ["rows"]]]
+    )
     assert.deepStrictEqual([nodes.at(-1)?.op, nodes.at(-1)?.inputs], ["ArgMax", ["logits"]])
   })
 
@@ -98,7 +106,8 @@ describe.each(caseNames)("%s", (name) => {
   })
 
   it("has q and k from the one last node of PRE, after v", () => {
-    for (const index of layers.keys()) {
+    for (const [index, { kind }] of layers.entries()) {
+      if (kind === "convolution") continue
       const graph = model.pre(index, weightsOf(example))
       const last = graph.nodes.at(-1)
       assert.deepStrictEqual([last?.op, last?.outputs], ["Split", ["q", "k"]])
@@ -119,10 +128,26 @@ describe.each(caseNames)("%s", (name) => {
       assert.deepStrictEqual(Array.from(pass.hidden[0] ?? []), Array.from(hidden[0] ?? []))
       const keys = planes(array("keys_short"))
       const values = planes(array("values_short"))
-      assert.strictEqual(keys.length, layers.length)
-      layers.forEach((_, layer) => {
-        close(pass.keys[layer] ?? [], keys[layer] ?? [], tolerance, `keys of layer ${layer}`)
-        close(pass.values[layer] ?? [], values[layer] ?? [], tolerance, `values of layer ${layer}`)
+      assert.strictEqual(keys.length, pass.keys.length)
+      keys.forEach((expected, at) => {
+        close(pass.keys[at] ?? [], expected, tolerance, `keys of attention layer ${at}`)
+        close(pass.values[at] ?? [], values[at] ?? [], tolerance, `values of attention layer ${at}`)
+      })
+      const convolutions = layers.flatMap((layer) => layer.kind === "convolution" ? [layer] : [])
+      assert.deepStrictEqual([keys.length, pass.states.length], [
+        layers.length - convolutions.length,
+        convolutions.length
+      ])
+      const states = convolutions.length === 0 ? [] : planes(array("conv_short"))
+      assert.strictEqual(states.length, convolutions.length)
+      states.forEach((columns, at) => {
+        const { stateRows = 0, stateWidth = 0 } = convolutions[at] ?? {}
+        // transformers keeps a column for the last token's own place too: `[width × (rows + 1)]`, the oldest first
+        const rows = Float32Array.from(
+          { length: stateRows * stateWidth },
+          (_, to) => columns[(to % stateWidth) * (stateRows + 1) + Math.floor(to / stateWidth) + 1] ?? NaN
+        )
+        close(pass.states[at] ?? [], rows, tolerance, `state of convolution layer ${at}`)
       })
       close(numbers(pass.last), array("logits_short").data, tolerance, "logits of the short prompt")
       const { last } = await chain(long.ids, "logits", [...long.ids.keys()])

@@ -2,11 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { precisionLines } from "../../src/cli/PrecisionText.ts"
 import { type BuildView, formatBuild, formatPlan, peakMemory, type PlanView } from "../../src/cli/Report.ts"
 import { formatSeconds, formatSize, parseSize } from "../../src/cli/Size.ts"
-import { decoderPrograms, type Program } from "../../src/plan/Parts.ts"
+import { decoderPrograms as programsOf, type Program } from "../../src/plan/Parts.ts"
 import type { Choice, LoraMode, Precision } from "../../src/plan/Precision.ts"
 
 const choice = (precision: Precision, lora: LoraMode = "LORA_DISABLED"): Choice => ({ precision, compile: true, lora })
 const skipped: Choice = { precision: undefined, compile: false, lora: "LORA_DISABLED" }
+const decoderPrograms = (layers: number) => programsOf(Array.from({ length: layers }, () => ({ kind: "attention" })))
 const table = (layers: number, choose: (program: Program) => Choice) =>
   decoderPrograms(layers).map((program) => ({ program, choice: choose(program) }))
 

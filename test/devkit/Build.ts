@@ -63,12 +63,14 @@ export const build = (checkpointPath: string, output: string, groupSize: number)
     const devkit = `${output}/sima_files/devkit`
     yield* fs.makeDirectory(`${devkit}/llima_runtime`, { recursive: true })
     yield* fs.makeDirectory(`${output}/sima_files/mpk`, { recursive: true })
-    for (const index of model.facts.layers.keys()) {
-      const parts = {
-        pre: model.pre(index, weights),
-        cache: model.cache(index),
-        post: model.post(index, weights, "logits")
-      }
+    for (const [index, { kind }] of model.facts.layers.entries()) {
+      const parts = kind === "convolution"
+        ? { conv: model.conv(index, weights, "logits") }
+        : {
+          pre: model.pre(index, weights),
+          cache: model.cache(index),
+          post: model.post(index, weights, "logits")
+        }
       const entries = Object.entries(parts).flatMap(([part, float]) => {
         const { entry, graph } = gathered(float, `${part}.bin`, checkpointPath)
         const programs = ["group", "single"].map((phase): Entry => ({
@@ -89,7 +91,7 @@ export const build = (checkpointPath: string, output: string, groupSize: number)
       groupSize,
       futureTokenMaskSize: 128,
       returnLogits: true,
-      programs: decoderPrograms(model.facts.layers.length).map((program) => ({
+      programs: decoderPrograms(model.facts.layers).map((program) => ({
         name: programName(program),
         layer: program.index,
         precision: "BF16",

@@ -112,6 +112,15 @@ describe("vlmConfig", () => {
     assert.deepInclude(sliding.attn_cfg, { swa_enable: true, sliding_window: 512 })
   })
 
+  it("says which layers are convolutions", () => {
+    const convolution = { kind: "convolution", stateRows: 2, stateWidth: facts.hidden } as const
+    const layers = facts.layers.map((layer, index) => index === 0 ? convolution : layer)
+    const { attn_cfg, layer_types } =
+      vlmConfig({ ...facts, layers }, { modelName: "x", maxNumTokens: 1, config }).lm_cfg
+    assert.deepStrictEqual(layer_types, ["conv", "full_attention"])
+    assert.isFalse(attn_cfg.swa_enable)
+  })
+
   it("takes settings of another type as unused", () => {
     const odd = { ...config, attention_bias: "yes", rope_scaling: [1], torch_dtype: 16 }
     const { attn_cfg, data_type, rope_cfg } = vlmConfig(facts, { modelName: "x", maxNumTokens: 1, config: odd }).lm_cfg

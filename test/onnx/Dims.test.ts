@@ -40,6 +40,12 @@ describe("sumOf", () => {
     assert.strictEqual(sumOf(["past", 1]), "(past+1)")
     assert.strictEqual(sumOf(["past", "tokens"]), "(past+tokens)")
   })
+
+  it("knows its own sums again", () => {
+    assert.strictEqual(sumOf([sumOf(["tokens", 2]), -2]), "tokens")
+    assert.strictEqual(sumOf([sumOf(["tokens", -3]), 1]), "(tokens+-2)")
+    assert.strictEqual(sumOf([sumOf(["past", "tokens"]), "tokens", 1]), "(past+tokens+tokens+1)")
+  })
 })
 
 describe("broadcast", () => {

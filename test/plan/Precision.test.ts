@@ -1,12 +1,13 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Duration, Effect, FileSystem, Logger, Path, Result } from "effect"
-import { decoderPrograms, type Program } from "../../src/plan/Parts.ts"
+import { decoderPrograms as programsOf, type Program } from "../../src/plan/Parts.ts"
 import { choiceOf, evaluate, readChoice, sharingConflicts } from "../../src/plan/Precision.ts"
 import { runSandboxed } from "../../src/plan/PythonConfig.ts"
 import { runInterpreter } from "../../src/plan/PythonProcess.ts"
 
 const python = "python3"
+const decoderPrograms = (layers: number) => programsOf(Array.from({ length: layers }, () => ({ kind: "attention" })))
 const vision: Program = { part: "VISION", isGroup: false, index: 0 }
 
 const written = Effect.fnUntraced(function*(text: string, name = "config.py") {
@@ -334,6 +335,16 @@ describe("sharingConflicts", () => {
     assert.deepStrictEqual(sharingConflicts(table), [
       { index: 1, part: "PRE", group: "A_BF16_W_INT8", single: "BF16" },
       { index: 1, part: "POST", group: "A_BF16_W_INT8", single: "BF16" }
+    ])
+  })
+
+  it("counts convolution layers, which have weights in their one part", () => {
+    const table = programsOf([{ kind: "convolution" }]).map((program) => ({
+      program,
+      choice: choice(program.isGroup ? "A_BF16_W_INT8" : "BF16")
+    }))
+    assert.deepStrictEqual(sharingConflicts(table), [
+      { index: 0, part: "CONV", group: "A_BF16_W_INT8", single: "BF16" }
     ])
   })
 })

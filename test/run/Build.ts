@@ -90,7 +90,7 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
   )
   yield* fs.symlink(test.path, join(source, "weights"))
 
-  const all = decoderPrograms(model.facts.layers.length)
+  const all = decoderPrograms(model.facts.layers)
   for (const [index] of model.facts.layers.entries()) {
     const programs = all.filter((program) => program.index === index && !without.includes(programName(program)))
     const parts = yield* Effect.forEach(
@@ -100,7 +100,7 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
           ? model.pre(index, weights)
           : program.part === "CACHE"
           ? model.cache(index)
-          : model.post(index, weights, returnLogits ? "logits" : "token")
+          : model[program.part === "CONV" ? "conv" : "post"](index, weights, returnLogits ? "logits" : "token")
         const title = programName(program)
         // group and single programs read one blob
         const blob = `${program.part}_${index}.bin`

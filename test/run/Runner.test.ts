@@ -81,7 +81,7 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
     }).pipe(Effect.scoped))
 
   it.effect.each(
-    ["llama-bias", "mistral-sliding", "qwen3"].flatMap((model) => [w4, w8].map((scheme) => ({ model, scheme })))
+    ["llama-bias", "mistral-sliding", "qwen3", "lfm2"].flatMap((model) => [w4, w8].map((scheme) => ({ model, scheme })))
   )(
     "gives what the quantised graphs mean: $model, $scheme.name",
     ({ model, scheme }) =>
@@ -104,7 +104,7 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
       }).pipe(Effect.scoped)
   )
 
-  it.effect.each([{ model: name }, { model: "mistral-sliding" }])(
+  it.effect.each([{ model: name }, { model: "mistral-sliding" }, { model: "lfm2" }])(
     "gives the same when cache rows are copied: $model",
     ({ model }) =>
       Effect.gen(function*() {

@@ -1,7 +1,7 @@
 import { Builder, type Ref } from "../../onnx/Builder.ts"
 import type { Expected, Model, ModelFacts } from "../Architecture.ts"
-import type { Block } from "./Block.ts"
-import type { Layer } from "./Layer.ts"
+import type { Block, Draft } from "./Block.ts"
+import type { AttentionLayer, Layer } from "./Layer.ts"
 
 /** What stands around the layers of a decoder. */
 export interface Ends {
@@ -10,7 +10,7 @@ export interface Ends {
   readonly head: Block
 }
 
-type Part = "PRE" | "CACHE" | "POST"
+type Part = "PRE" | "CACHE" | "POST" | "CONV"
 
 const TOKENS = "tokens"
 const CONTEXT = "context"
@@ -25,18 +25,40 @@ const distinct = (tensors: ReadonlyArray<Expected>): ReadonlyArray<Expected> => 
 export const decoder = (facts: ModelFacts, layers: ReadonlyArray<Layer>, { finalNorm, head }: Ends): Model => {
   const { embedding, family, hidden, ropes, vocabulary } = facts
 
-  const part = (part: Part, index: number, draw: (graph: Builder, layer: Layer) => Readonly<Record<string, Ref>>) => {
+  const last = layers.length - 1
+
+  const layerAt = (index: number): Layer => {
     const layer = layers[index]
     if (layer === undefined) throw new Error(`${family} has ${layers.length} layers, there is no layer ${index}`)
+    return layer
+  }
+
+  const draw = (part: Part, index: number, values: (graph: Builder) => Readonly<Record<string, Ref>>) => {
     const graph = new Builder(`${part.toLowerCase()}_${index}`)
     graph.metadata("family", family)
     graph.metadata("layer", String(index))
     graph.metadata("part", part)
-    for (const [name, ref] of Object.entries(draw(graph, layer))) graph.output(name, ref)
+    for (const [name, ref] of Object.entries(values(graph))) graph.output(name, ref)
     return graph.build()
   }
 
-  const anglesOf = (graph: Builder, { facts }: Layer) => {
+  const part = (
+    part: Part,
+    index: number,
+    values: (graph: Builder, layer: AttentionLayer) => Readonly<Record<string, Ref>>
+  ) => {
+    const layer = layerAt(index)
+    if ("conv" in layer) throw new Error(`layer ${index} of ${family} is a convolution, it has no ${part}`)
+    return draw(part, index, (graph) => values(graph, layer))
+  }
+
+  /** What follows the last layer. */
+  const end = (draft: Draft, hidden: Ref, output: "token" | "logits"): Readonly<Record<string, Ref>> => {
+    const logits = head.on(draft, finalNorm.on(draft, hidden))
+    return output === "logits" ? { logits } : { token: draft.graph.argMax(logits) }
+  }
+
+  const anglesOf = (graph: Builder, { facts }: AttentionLayer) => {
     const rope = ropes.find(({ name }) => name === facts.rope)
     if (rope === undefined) return undefined
     const half = rope.inverseFrequencies.length
@@ -78,12 +100,24 @@ export const decoder = (facts: ModelFacts, layers: ReadonlyArray<Layer>, { final
         const draft = { graph, weights }
         const attended = graph.input("attended", "f32", [TOKENS, layer.facts.queryWidth])
         const input = graph.input("hidden", "f32", [TOKENS, hidden])
-        if (index < layers.length - 1) return { hidden_out: layer.post(draft, attended, input) }
+        if (index < last) return { hidden_out: layer.post(draft, attended, input) }
         // Rows are taken before the projection, not before the norm: what follows works on each token by itself, and prefill wants one.
         const rows = graph.input("rows", "i64", [ROWS])
-        const last = layer.post(draft, graph.gather(attended, rows), graph.gather(input, rows))
-        const logits = head.on(draft, finalNorm.on(draft, last))
-        return output === "logits" ? { logits } : { token: graph.argMax(logits) }
+        return end(draft, layer.post(draft, graph.gather(attended, rows), graph.gather(input, rows)), output)
+      }),
+    conv: (index, weights, output) => {
+      const layer = layerAt(index)
+      if (!("conv" in layer)) throw new Error(`layer ${index} of ${family} is attention, it has no CONV`)
+      const { stateRows, stateWidth } = layer.facts
+      return draw("CONV", index, (graph) => {
+        const draft = { graph, weights }
+        const input = graph.input("hidden", "f32", [TOKENS, hidden])
+        const before = graph.input("state", "f32", [stateRows, stateWidth])
+        const rows = index < last ? undefined : graph.input("rows", "i64", [ROWS])
+        const made = layer.conv(draft, input, before, rows)
+        const values = rows === undefined ? { hidden_out: made.hidden } : end(draft, made.hidden, output)
+        return { ...values, state_out: made.state }
       })
+    }
   }
 }

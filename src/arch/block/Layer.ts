@@ -1,5 +1,5 @@
 import type { Builder, Ref } from "../../onnx/Builder.ts"
-import type { Expected, LayerFacts } from "../Architecture.ts"
+import type { AttentionFacts, ConvolutionFacts, Expected } from "../Architecture.ts"
 import {
   type Angles,
   attend,
@@ -12,21 +12,36 @@ import {
 import type { Block, Draft } from "./Block.ts"
 import type { Shape } from "./Config.ts"
 
-/** One decoder layer: what a runner sees, the tensors it expects, and what its three parts add to a graph. */
-export interface Layer {
-  readonly facts: LayerFacts
+/** An attention layer: what a runner sees, the tensors it expects, and what its three parts add to a graph. */
+export interface AttentionLayer {
+  readonly facts: AttentionFacts
   readonly tensors: ReadonlyArray<Expected>
   readonly pre: (draft: Draft, hidden: Ref, angles: Angles | undefined) => Projected
   readonly cache: (graph: Builder, inputs: Cached) => Ref
   readonly post: (draft: Draft, attended: Ref, hidden: Ref) => Ref
 }
 
+/** A convolution layer: the same, with one part. With `rows`, `hidden` is of these tokens only; the state is of all. */
+export interface ConvolutionLayer {
+  readonly facts: ConvolutionFacts
+  readonly tensors: ReadonlyArray<Expected>
+  readonly conv: (
+    draft: Draft,
+    hidden: Ref,
+    state: Ref,
+    rows: Ref | undefined
+  ) => { readonly hidden: Ref; readonly state: Ref }
+}
+
+/** One decoder layer. */
+export type Layer = AttentionLayer | ConvolutionLayer
+
 /** Facts of an attention layer. */
 export const attentionFacts = (
   { cacheWidth, queryWidth }: Shape,
   rope: string | undefined,
   window: number | undefined
-): LayerFacts => ({ kind: "attention", queryWidth, cacheWidth, window, rope })
+): AttentionFacts => ({ kind: "attention", queryWidth, cacheWidth, window, rope })
 
 /** Blocks of a layer that norms before attention and before the MLP, and adds both to its input. Where a family has norms behind them, too, or only there, they are part of `output` and `mlp`. */
 export interface PreNorm {
@@ -42,10 +57,10 @@ export interface PreNorm {
 /** `x + output(attention(norm(x)))`, then `x + mlp(norm(x))`; scores are scaled by `headSize^-0.5` where nothing else is said. */
 export const preNorm = (
   shape: Shape,
-  facts: LayerFacts,
+  facts: AttentionFacts,
   { headNorms, inputNorm, middleNorm, mlp, output, qkv }: PreNorm,
   scores: Scores = { scale: shape.headSize ** -0.5, cap: undefined }
-): Layer => ({
+): AttentionLayer => ({
   facts,
   tensors: [inputNorm, qkv, ...(headNorms === undefined ? [] : [headNorms.q, headNorms.k]), output, middleNorm, mlp]
     .flatMap(({ tensors }) => tensors),

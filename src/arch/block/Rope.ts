@@ -27,7 +27,8 @@ export const RopeSettings = Schema.Struct({
   mscale_all_dim: optional(Schema.Finite),
   truncate: optional(Schema.Boolean),
   short_factor: optional(Factors),
-  long_factor: optional(Factors)
+  long_factor: optional(Factors),
+  factors: optional(Factors)
 })
 export type RopeSettings = typeof RopeSettings.Type
 
@@ -72,16 +73,24 @@ const needed = <A>(path: string, key: string, value: A | null | undefined, expec
 const number = (path: string, key: string, value: number | null | undefined): Read<number> =>
   needed(path, key, value, "a number above 0")
 
+/** One factor for each of `half` pairs of a head. */
+const factorsOf = (
+  path: string,
+  key: "short_factor" | "long_factor" | "factors",
+  value: ReadonlyArray<number> | null | undefined,
+  half: number
+): Read<ReadonlyArray<number>> =>
+  Result.flatMap(
+    needed(path, key, value, `${half} numbers`),
+    (list) =>
+      list.length === half
+        ? Result.succeed(list)
+        : Result.fail(wrong(`${path}.${key}`, `${half} numbers`, `${list.length} numbers`))
+  )
+
 const longrope: Reader = ({ name, originalPositions, path, positions, rotary, settings, theta }) =>
   Result.gen(function*() {
-    const half = rotary / 2
-    const factors = function*(key: "short_factor" | "long_factor") {
-      const list = yield* needed(path, key, settings[key], `${half} numbers`)
-      if (list.length !== half) {
-        return yield* Result.fail(wrong(`${path}.${key}`, `${half} numbers`, `${list.length} numbers`))
-      }
-      return list
-    }
+    const factors = (key: "short_factor" | "long_factor") => factorsOf(path, key, settings[key], rotary / 2)
     const short = yield* factors("short_factor")
     const long = yield* factors("long_factor")
     const outer = originalPositions ?? settings.original_max_position_embeddings ?? undefined
@@ -134,7 +143,14 @@ const types: Readonly<Record<string, Reader>> = {
       attentionFactor: settings.attention_factor ??
         yarnAttention(factor, settings.mscale || undefined, settings.mscale_all_dim || undefined)
     })),
-  longrope
+  longrope,
+  // no config of Hugging Face says it: a GGUF file holds the factors themselves
+  divided: ({ name, path, rotary, settings, theta }) =>
+    Result.map(factorsOf(path, "factors", settings.factors, rotary / 2), (factors) => ({
+      name,
+      inverseFrequencies: divided(theta, rotary, factors),
+      attentionFactor: settings.attention_factor ?? 1
+    }))
 }
 
 // Published models go to 1e8; in float32 the periods must stay finite.

@@ -69,6 +69,8 @@ export interface Unusual {
   readonly multiplier?: number
   /** the norm behind the last layer, of tensors that begin with this name */
   readonly norm?: typeof rmsNorm
+  /** that name, where it is not `model.norm` */
+  readonly normName?: string
   readonly head?: typeof head
   readonly logitCap?: number | undefined
   readonly scoreCap?: number | undefined
@@ -84,8 +86,8 @@ export const modelOf = (
   const { activation, epsilon, positions, rope, shape, theta, tied } = settings
   const { hidden, vocabulary } = shape
   const layers = Array.from({ length: shape.layers }, (_, index) => layer(`model.layers.${index}`, index))
-  const used = new Set(layers.map(({ facts }) => facts.rope))
-  const { head: headOf = head, multiplier = 1, norm = rmsNorm } = unusual
+  const used = new Set(layers.map(({ facts }) => facts.kind === "attention" ? facts.rope : undefined))
+  const { head: headOf = head, multiplier = 1, norm = rmsNorm, normName = "model.norm" } = unusual
   const weight = tied ? EMBEDDING : "lm_head.weight"
   return decoder(
     {
@@ -108,6 +110,6 @@ export const modelOf = (
       attentionSoftCap: unusual.scoreCap
     },
     layers,
-    { finalNorm: norm("model.norm", hidden, epsilon), head: headOf(weight, hidden, vocabulary) }
+    { finalNorm: norm(normName, hidden, epsilon), head: headOf(weight, hidden, vocabulary) }
   )
 }

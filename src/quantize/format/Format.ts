@@ -9,4 +9,11 @@ export interface Format {
   readonly form: (tensor: Tensor) => Form | undefined
   /** whether plain numbers of the tensor's dtype hold its numbers exactly; asked only where `form` is undefined */
   readonly exact: boolean
+  /** bytes that each of the tensor's pieces has to have, by its name; not whole where the shape does not fit the format */
+  readonly sizes: (tensor: Tensor) => Readonly<Record<string, number>>
+  /**
+   * The reference: the tensor's numbers in C order from the whole bytes of its pieces, rows in the model's order, the addend added.
+   * One number at a time and without the kernels, so that these can be held against it.
+   */
+  readonly values: (tensor: Tensor, pieces: Readonly<Record<string, Uint8Array>>) => Float32Array
 }

@@ -1,8 +1,12 @@
 import type { Tensor } from "../../tensor/Tensor.ts"
 import type { Format } from "./Format.ts"
+import { blockFormat } from "./gguf/Block.ts"
+import { blocks } from "./gguf/registry.ts"
+import { floatFormats } from "./quantized/floats.ts"
+import { integerFormats } from "./quantized/integers.ts"
 
 /** Every storage format that is read. */
-export const formats: ReadonlyArray<Format> = []
+export const formats: ReadonlyArray<Format> = [...blocks.map(blockFormat), ...integerFormats, ...floatFormats]
 
 /** The format of a coded tensor. A name that no format has is a defect: sources name only those that are listed. */
 export const formatOf = ({ coded, name }: Tensor): Format => {

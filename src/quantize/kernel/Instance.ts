@@ -4,11 +4,52 @@ import { wasm } from "./wasm.ts"
 type Kernel = (source: number, rows: number, columns: number, codes: number, scales: number) => void
 type Scan = (source: number, count: number) => void
 
+/** The blocks of GGUF that have a kernel. */
+export const recodedBlocks = [
+  "Q4_0",
+  "Q4_1",
+  "Q5_0",
+  "Q5_1",
+  "Q8_0",
+  "Q2_K",
+  "Q3_K",
+  "Q4_K",
+  "Q5_K",
+  "Q6_K",
+  "IQ4_NL",
+  "IQ4_XS",
+  "MXFP4",
+  "TQ1_0",
+  "TQ2_0"
+] as const
+type Recode = (source: number, blocks: number, codes: number, scales: number, minimum: number) => void
+type Move = (source: number, count: number, to: number) => void
+type Codes = [
+  rows: number,
+  columns: number,
+  blocks: number,
+  size: number,
+  bits: number,
+  codes: number,
+  zeros: number,
+  zero: number,
+  scales: number,
+  isHalf: number,
+  minimum: number
+]
+
 interface Exports
   extends
     Readonly<Record<`${"int4" | "int8" | "rows"}_${KernelDType}`, Kernel>>,
-    Readonly<Record<`scan_${KernelDType}`, Scan>>
+    Readonly<Record<`scan_${KernelDType}`, Scan>>,
+    Readonly<Record<`recode_${typeof recodedBlocks[number]}`, Recode>>,
+    Readonly<Record<`${"widen" | "narrow"}_${"bf16" | "f16"}`, Move>>
 {
+  readonly survey: (...of: [...Codes, low: number, high: number]) => void
+  readonly expand: (...of: [...Codes, to: number]) => void
+  readonly expand_rows: (rows: number, columns: number, codes: number, scales: number, to: number) => void
+  readonly add: (at: number, count: number, addend: number) => void
+  readonly differ: (source: number, other: number, count: number) => void
   readonly memory: { readonly buffer: ArrayBuffer; readonly grow: (pages: number) => number }
   readonly reset: () => void
   readonly facts: () => number
@@ -51,9 +92,14 @@ export class Instance {
     return addresses
   }
 
+  /** Puts f32 to an aligned address. */
+  floats(address: number, values: Float32Array): void {
+    new Float32Array(this.exports.memory.buffer, address, values.length).set(values)
+  }
+
   /** What the kernels saw since the last `reset`. Layout: assembly/facts.ts. */
   get seen(): Seen {
-    const view = new DataView(this.exports.memory.buffer, this.exports.facts(), 28)
+    const view = new DataView(this.exports.memory.buffer, this.exports.facts(), 48)
     return {
       nan: view.getInt32(0, true),
       infinity: view.getInt32(4, true),
@@ -61,7 +107,9 @@ export class Instance {
       underflows: view.getInt32(12, true),
       firstUnderflow: view.getInt32(16, true),
       overflows: view.getInt32(20, true),
-      firstOverflow: view.getInt32(24, true)
+      firstOverflow: view.getInt32(24, true),
+      squares: view.getFloat64(32, true),
+      errors: view.getFloat64(40, true)
     }
   }
 }

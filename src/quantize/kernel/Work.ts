@@ -1,114 +1,17 @@
 // Runs in a worker thread, with node:fs and synchronous calls: readSync into reused WebAssembly memory, kernel, writeSync at an
 // offset known beforehand is what won (host-measurements.md §4: 4-5 GB/s with two threads; streams and fresh buffers 10 times less).
-import { closeSync, openSync, readSync, writeSync } from "node:fs"
-import type { ByteRange } from "../../tensor/Tensor.ts"
+import { byteLength } from "../../tensor/DType.ts"
+import { coded } from "./coded/Work.ts"
+import { Ended, Files } from "./Files.ts"
 import type { Instance } from "./Instance.ts"
-import type { Answer, KernelDType, Seen, Task } from "./Task.ts"
-
-/** Bytes read at once. The int4 kernel ran a fifth faster on 1 MiB than on 8 MiB, and less memory is touched for the first time. */
-const CHUNK = 1 << 20
-
-/** Bytes of a number. */
-const widths: Readonly<Record<KernelDType, number>> = { bf16: 2, f16: 2, f32: 4 }
-
-const nothing: Seen = {
-  nan: -1,
-  infinity: -1,
-  largest: 0,
-  underflows: 0,
-  firstUnderflow: -1,
-  overflows: 0,
-  firstOverflow: -1
-}
-
-/** What of a failed call is worth saying. */
-const detailOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
-
-const isFull = (cause: unknown): boolean =>
-  cause instanceof Error && "code" in cause && (cause.code === "ENOSPC" || cause.code === "EDQUOT")
-
-/** Carries an answer out of the loops. */
-class Ended extends Error {
-  readonly answer: Answer
-  constructor(answer: Answer) {
-    super(answer.kind)
-    this.answer = answer
-  }
-}
-
-const attempt = <A>(call: () => A, failed: (cause: unknown) => Answer): A => {
-  try {
-    return call()
-  } catch (cause) {
-    throw new Ended(failed(cause))
-  }
-}
-
-const first = (a: number, b: number, base: number): number => a >= 0 ? a : b < 0 ? -1 : b + base
-
-/** Files of a task, opened for as long as it runs. */
-class Files {
-  readonly #open: Array<number> = []
-
-  source({ file, length, offset }: ByteRange) {
-    const unreadable = (cause: unknown): Answer => ({ kind: "unreadable", file, detail: detailOf(cause) })
-    const fd = attempt(() => openSync(file, "r"), unreadable)
-    this.#open.push(fd)
-    return (bytes: Uint8Array, address: number, from: number, count: number): void => {
-      for (let done = 0; done < count;) {
-        const got = attempt(
-          () => readSync(fd, bytes, address + done, count - done, offset + from + done),
-          unreadable
-        )
-        if (got === 0) throw new Ended({ kind: "truncated", file, offset, expected: length, found: from + done })
-        done += got
-      }
-    }
-  }
-
-  destination(file: string) {
-    const failed = (offset: number, count: number) => (cause: unknown): Answer =>
-      isFull(cause)
-        ? { kind: "full", file, offset, bytes: count }
-        : { kind: "unwritable", file, detail: detailOf(cause) }
-    const fd = attempt(() => openSync(file, "r+"), failed(0, 0))
-    this.#open.push(fd)
-    return (bytes: Uint8Array, address: number, count: number, at: number): void => {
-      for (let done = 0; done < count;) {
-        done += attempt(
-          () => writeSync(fd, bytes, address + done, count - done, at + done),
-          failed(at + done, count - done)
-        )
-      }
-    }
-  }
-
-  close(): void {
-    for (const fd of this.#open) closeSync(fd)
-  }
-}
-
-/** Runs a kernel and adds what it saw; `base` and `block` are the indices of its first number and block in the piece. */
-const look = (instance: Instance, so: Seen, base: number, block: number, kernel: () => void): Seen => {
-  instance.exports.reset()
-  kernel()
-  const now = instance.seen
-  return {
-    nan: first(so.nan, now.nan, base),
-    infinity: first(so.infinity, now.infinity, base),
-    largest: Math.max(so.largest, now.largest),
-    underflows: so.underflows + now.underflows,
-    firstUnderflow: first(so.firstUnderflow, now.firstUnderflow, block),
-    overflows: so.overflows + now.overflows,
-    firstOverflow: first(so.firstOverflow, now.firstOverflow, block)
-  }
-}
+import { look, nothing } from "./Look.ts"
+import { type Answer, CHUNK, type Seen, type Task } from "./Task.ts"
 
 type Quantise = Extract<Task, { readonly kind: "blocks" | "rows" }>
 
 const quantise = (instance: Instance, files: Files, task: Quantise, next: () => void): Seen => {
   const { columns, destination, dtype, source } = task
-  const width = widths[dtype]
+  const width = byteLength(dtype, 1)
   const blocks = task.kind === "rows" ? 1 : Math.ceil(columns / 32)
   const rowBytes = columns * width
   const codeBytes = task.kind === "rows" ? columns : blocks * 4 * task.bits
@@ -147,7 +50,7 @@ const pass = (
     const count = Math.min(CHUNK, source.length - done)
     read(instance.bytes, at, done, count)
     if (dtype !== undefined) {
-      const width = widths[dtype]
+      const width = byteLength(dtype, 1)
       const scan = instance.exports[`scan_${dtype}`]
       seen = look(instance, seen, done / width, 0, () => scan(at, count / width))
     }
@@ -183,6 +86,8 @@ export const work = (instance: Instance, task: Task, isStopped: () => boolean): 
       ? fill(instance, files, task, next)
       : task.kind === "blocks" || task.kind === "rows"
       ? quantise(instance, files, task, next)
+      : task.kind === "coded"
+      ? coded(instance, files, task, next)
       : pass(instance, files, task, next)
     return { kind: "done", seen }
   } catch (cause) {

@@ -1,4 +1,5 @@
-"""Runs a build of llima-compile with numpy and onnxruntime, part by part: PRE, CACHE, POST of each layer.
+"""Runs a build of llima-compile with numpy and onnxruntime, part by part: PRE, CACHE, POST of an attention layer,
+CONV of a convolution layer.
 
 It reads `sima_files/` and nothing else. Every program is a session of its own, so this is a check and an example, not the
 fastest way to run a model.
@@ -89,7 +90,7 @@ class Model:
 
 
 class Run:
-    """One conversation: caches of keys and values [tokens x cacheWidth], filled from the start."""
+    """One conversation: caches of keys and values [tokens x cacheWidth], filled from the start; states of convolutions."""
 
     def __init__(self, model, length, prompt):
         """`length`: tokens of prompt and answer together; `prompt`: those known, by which longrope frequencies are chosen."""
@@ -98,9 +99,12 @@ class Run:
             raise SystemExit(f"prompt and answer are {length} tokens, the build takes {limit}")
         self.model = model
         self.past = 0
-        self.caches = [
-            tuple(np.zeros((length, layer["cacheWidth"]), F32) for _ in range(2)) for layer in model.layers
-        ]
+        self.caches, self.states = {}, {}
+        for index, layer in enumerate(model.layers):
+            if layer["kind"] == "convolution":
+                self.states[index] = np.zeros((layer["stateRows"], layer["stateWidth"]), F32)
+            else:
+                self.caches[index] = tuple(np.zeros((length, layer["cacheWidth"]), F32) for _ in range(2))
         self.ropes = {}
         # with more tokens than this, all positions turn otherwise
         self.reach = limit
@@ -127,6 +131,13 @@ class Run:
         angles = self.angles(positions)
         hidden = model.embed(ids)
         for index, layer in enumerate(model.layers):
+            if layer["kind"] == "convolution":
+                # the state takes every token in, so the last layer runs even where no row of it is wanted
+                wanted = np.asarray([0] if rows is None else rows, np.int64)
+                post = model.run("conv", index, group, {"hidden": hidden, "state": self.states[index], "rows": wanted})
+                self.states[index] = post["state_out"]
+                hidden = post.get("hidden_out")
+                continue
             values = {"hidden": hidden, **angles.get(layer["rope"], {})}
             pre = model.run("pre", index, group, values)
             keys, cached = self.caches[index]

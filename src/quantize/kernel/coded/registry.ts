@@ -1,0 +1,12 @@
+import type { Tensor } from "../../../tensor/Tensor.ts"
+import { gguf } from "./gguf.ts"
+import type { Family } from "./Rows.ts"
+
+const families: ReadonlyArray<Family> = [gguf]
+
+/** Who reads a coded tensor. That nobody does is a defect: every format has a reader. */
+export const familyOf = ({ coded, name }: Tensor): Family => {
+  const family = families.find(({ reads }) => reads(coded?.format ?? ""))
+  if (family === undefined) throw new Error(`${name}: nobody reads ${coded?.format ?? "(plain)"}`)
+  return family
+}

@@ -1,0 +1,122 @@
+import { Result } from "effect"
+import { HeaderInvalid } from "../FileReason.ts"
+import { ConfigUnsupported } from "../ModelReason.ts"
+import { numberAt, numberBytes, type Problem, textAt } from "./Cursor.ts"
+import type { Header, Value } from "./Header.ts"
+
+/** What reading a part of the metadata gives. */
+export type Read<A> = Result.Result<A, Problem>
+
+const FLOATS: ReadonlySet<number> = new Set([6, 12])
+const TEXT = 8
+
+/** A fact of the file at `where` (a key, a tensor) that is wrong. */
+export const wrong = (where: string, expected: string, found: string) =>
+  Result.fail(new HeaderInvalid({ tensor: where, expected, found }))
+
+/** A fact of the file at `where` that is sound and not built. */
+export const unsupported = (where: string, expected: string, found: string) =>
+  Result.fail(new ConfigUnsupported({ problems: [`${where}: expected ${expected}, found ${found}`] }))
+
+/** A text as errors show it. */
+export const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+
+/** Reads metadata by key; a value of another kind than asked for is an error that names the key. */
+export class Metadata {
+  readonly header: Header
+
+  constructor(header: Header) {
+    this.header = header
+  }
+
+  has(key: string): boolean {
+    return this.header.values.has(key)
+  }
+
+  #show(value: Value): string {
+    if (value.kind === "number" || value.kind === "bool") return `${value.value}`
+    if (value.kind === "list") return `an array of ${value.count}`
+    return `the string ${quote(textAt(this.header.bytes, value.start, value.end) ?? "(not UTF-8)")}`
+  }
+
+  /** What `read` makes of the value; undefined where the key is absent, an error that asks for `expected` where it gives nothing. */
+  #optional<A>(key: string, expected: string, read: (value: Value) => A | undefined): Read<A | undefined> {
+    const value = this.header.values.get(key)
+    if (value === undefined) return Result.succeed(undefined)
+    const found = read(value)
+    return found === undefined ? wrong(key, expected, this.#show(value)) : Result.succeed(found)
+  }
+
+  text(key: string): Read<string | undefined> {
+    return this.#optional(
+      key,
+      "a string of UTF-8",
+      (value) => value.kind === "text" ? textAt(this.header.bytes, value.start, value.end) : undefined
+    )
+  }
+
+  bool(key: string): Read<boolean | undefined> {
+    return this.#optional(key, "a bool", (value) => value.kind === "bool" ? value.value : undefined)
+  }
+
+  /** A whole number of at least `least`. */
+  integer(key: string, least = 1): Read<number | undefined> {
+    return this.#optional(key, `an integer of at least ${least}`, (value) => {
+      if (value.kind !== "number" || FLOATS.has(value.type)) return undefined
+      const number = Number(value.value)
+      return number >= least && Number.isSafeInteger(number) ? number : undefined
+    })
+  }
+
+  /** A finite number above 0. */
+  positive(key: string): Read<number | undefined> {
+    return this.#optional(key, "a number above 0", (value) => {
+      const number = value.kind === "number" ? Number(value.value) : Number.NaN
+      return Number.isFinite(number) && number > 0 ? number : undefined
+    })
+  }
+
+  /** A required value: `read` gives undefined where the key is absent. */
+  required<A>(key: string, expected: string, read: Read<A | undefined>): Read<A> {
+    return Result.flatMap(
+      read,
+      (value) => value === undefined ? wrong(key, expected, "no such key") : Result.succeed(value)
+    )
+  }
+
+  /** A list of texts. */
+  texts(key: string): Read<ReadonlyArray<string> | undefined> {
+    const { bytes, values } = this.header
+    const value = values.get(key)
+    if (value === undefined) return Result.succeed(undefined)
+    if (value.kind !== "list" || value.type !== TEXT) return wrong(key, "an array of strings", this.#show(value))
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    const items: Array<string> = []
+    let at = value.start
+    for (let index = 0; index < value.count; index++) {
+      // the header's reader has walked over these lengths
+      const end = at + 8 + Number(view.getBigUint64(at, true))
+      const text = textAt(bytes, at + 8, end)
+      if (text === undefined) return wrong(`${key}[${index}]`, "a string of UTF-8", "other bytes")
+      items.push(text)
+      at = end
+    }
+    return Result.succeed(items)
+  }
+
+  /** A list of finite numbers. */
+  numbers(key: string): Read<ReadonlyArray<number> | undefined> {
+    const { bytes, values } = this.header
+    const value = values.get(key)
+    if (value === undefined) return Result.succeed(undefined)
+    const each = value.kind === "list" ? numberBytes(value.type) : undefined
+    if (value.kind !== "list" || each === undefined) return wrong(key, "an array of numbers", this.#show(value))
+    const items: Array<number> = []
+    for (let index = 0; index < value.count; index++) {
+      const number = Number(numberAt(bytes, value.type, value.start + index * each))
+      if (!Number.isFinite(number)) return wrong(`${key}[${index}]`, "a finite number", `${number}`)
+      items.push(number)
+    }
+    return Result.succeed(items)
+  }
+}

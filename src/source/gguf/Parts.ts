@@ -1,0 +1,136 @@
+import { Effect, FileSystem, Path } from "effect"
+import { HeaderInvalid } from "../FileReason.ts"
+import { SourceError } from "../SourceError.ts"
+import { identify, readBytes, refusePointer, type SourceFile, systemError } from "../SourceFile.ts"
+import { type Header, parseHeader } from "./Header.ts"
+import { Metadata } from "./Metadata.ts"
+
+/** A file whose header was read and found sound. */
+export interface Part {
+  readonly file: SourceFile
+  readonly header: Header
+}
+
+/** A first read takes most headers in; the largest vocabularies take 15 MB. */
+const FIRST_BYTES = 2 ** 20
+const MOST_BYTES = 2 ** 27
+
+const parse = Effect.fnUntraced(function*(path: string, bytes: Uint8Array, fileBytes: number) {
+  return yield* Effect.mapError(
+    Effect.fromResult(parseHeader(bytes, fileBytes)),
+    (reason) => new SourceError({ path, reason })
+  )
+})
+
+/** Reads the header of a GGUF file, and no more of it than twice that. */
+export const readHeader = Effect.fn("gguf.readHeader")(function*(path: string) {
+  yield* Effect.annotateCurrentSpan({ path })
+  yield* refusePointer(path)
+  const file = yield* identify(path)
+  let length = Math.min(FIRST_BYTES, file.bytes)
+  while (true) {
+    const header = yield* parse(path, yield* readBytes(path, 0, length), file.bytes)
+    if (typeof header !== "number") return { file, header } satisfies Part
+    if (header > MOST_BYTES || length === file.bytes) {
+      const reason = new HeaderInvalid({
+        tensor: undefined,
+        expected: `at most ${MOST_BYTES} bytes`,
+        found: `${header}`
+      })
+      return yield* new SourceError({ path, reason })
+    }
+    length = Math.min(file.bytes, MOST_BYTES, Math.max(2 * length, header))
+  }
+})
+
+const pattern = /^(.*)-([0-9]{5})-of-([0-9]{5})\.gguf$/i
+
+/** The files of a split of `count` whose one file is called `name`; undefined where that is no such name. */
+export const partNames = (name: string, count: number): ReadonlyArray<string> | undefined => {
+  const [, start, , total] = pattern.exec(name) ?? []
+  if (start === undefined || total === undefined || Number(total) !== count) return undefined
+  return Array.from({ length: count }, (_, index) => `${start}-${String(index + 1).padStart(5, "0")}-of-${total}.gguf`)
+}
+
+/** A model's name by its file: without the number of the part and the ending. */
+export const modelName = (name: string): string => name.replace(/(-[0-9]{5}-of-[0-9]{5})?\.gguf$/i, "") || "model"
+
+const isNamed = (name: string): boolean => name.toLowerCase().endsWith(".gguf")
+
+/** Whether a file is to be read as GGUF: by its first bytes, or by its name, so that a damaged one gets this reader's errors. */
+export const isGguf = Effect.fn("gguf.is")(function*(path: string) {
+  if (isNamed(path)) return true
+  return new TextDecoder("latin1").decode(yield* readBytes(path, 0, 4)) === "GGUF"
+})
+
+/**
+ * The one GGUF model among a folder's names: its file, or the first of its split; undefined where there is none, where there
+ * are several, or where the folder holds safetensors.
+ */
+export const modelIn = (names: ReadonlyArray<string>): string | undefined => {
+  if (names.some((name) => name.endsWith(".safetensors"))) return undefined
+  const files = names.filter(isNamed)
+  const [first = "", ...others] = files
+  if (others.length === 0) return files[0]
+  const parts = partNames(first, Number(pattern.exec(first)?.[3]))
+  return parts !== undefined && files.every((name) => parts.includes(name)) ? parts[0] : undefined
+}
+
+const MOST_PARTS = 1000
+
+const numberOf = Effect.fnUntraced(function*(path: string, meta: Metadata, key: string, least: number) {
+  return yield* Effect.mapError(
+    Effect.fromResult(meta.integer(key, least)),
+    (reason) => new SourceError({ path, reason })
+  )
+})
+
+/** The header of the file at `path` and, where it is one of a split, of all parts, the first in front. */
+export const readParts = Effect.fn("gguf.readParts")(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const paths = yield* Path.Path
+  const given = yield* readHeader(path)
+  const meta = new Metadata(given.header)
+  const count = (yield* numberOf(path, meta, "split.count", 0)) ?? 1
+  if (count <= 1) return [given]
+  const wrong = (at: string, expected: string, found: string, tensor = "split.count") =>
+    new SourceError({ path: at, reason: new HeaderInvalid({ tensor, expected, found }) })
+  if (count > MOST_PARTS) return yield* wrong(path, `a split into at most ${MOST_PARTS} parts`, `${count}`)
+  const folder = paths.dirname(path)
+  const name = paths.basename(path)
+  const files = partNames(name, count)
+  if (files === undefined) {
+    const last = String(count).padStart(5, "0")
+    const expected =
+      `a name such as model-00001-of-${last}.gguf, as the file is one of a split into ${count} parts, beside the other parts`
+    return yield* wrong(path, expected, name)
+  }
+  const here = new Set(yield* Effect.mapError(fs.readDirectory(folder), systemError(folder)))
+  const missing = files.filter((file) => !here.has(file))
+  if (missing.length > 0) {
+    const found = `no file ${missing.slice(0, 4).join(", ")}${missing.length > 4 ? ", …" : ""} (no such file)`
+    return yield* wrong(path, `all files of a split into ${count} parts in one folder`, found)
+  }
+  const parts: Array<Part> = []
+  for (const [index, file] of files.entries()) {
+    const at = paths.join(folder, file)
+    const part = file === name ? given : yield* readHeader(at)
+    const own = new Metadata(part.header)
+    const number = yield* numberOf(at, own, "split.no", 0)
+    const total = yield* numberOf(at, own, "split.count", 0)
+    if (total !== count) return yield* wrong(at, `${count}, as in ${name}`, `${total ?? "no such key"}`)
+    if (number !== index) {
+      return yield* wrong(at, `${index}, as the file's name says`, `${number ?? "no such key"}`, "split.no")
+    }
+    parts.push(part)
+  }
+  const [first] = parts
+  const tensors = parts.reduce((sum, { header }) => sum + header.tensors.size, 0)
+  const said = first === undefined
+    ? undefined
+    : yield* numberOf(first.file.path, new Metadata(first.header), "split.tensors.count", 0)
+  if (said !== undefined && said !== tensors) {
+    return yield* wrong(path, `${said} tensors in all parts together`, `${tensors}`, "split.tensors.count")
+  }
+  return parts
+})

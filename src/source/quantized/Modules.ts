@@ -1,0 +1,118 @@
+import { Effect, Result } from "effect"
+import type { Tensor } from "../../tensor/Tensor.ts"
+import { UnsupportedQuantization } from "../ModelReason.ts"
+import { SourceError } from "../SourceError.ts"
+import { activationSuffixes, compressedSuffixes, compressedWeight } from "./compressed.ts"
+import type { CompressedGroup } from "./CompressedSettings.ts"
+import { legacySuffixes, legacyWeight } from "./legacy.ts"
+import { compilePattern } from "./Pattern.ts"
+import { Pieces } from "./Pieces.ts"
+import type { Settings } from "./Settings.ts"
+
+/** Modules read at a time. */
+const concurrency = 8
+
+/** The tensors of a folder that was quantised before, by the names of the unquantised model. */
+export interface Assembled {
+  readonly tensors: ReadonlyMap<string, Tensor>
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Module and last part of a tensor's name. */
+const split = (name: string): readonly [module: string, suffix: string] => {
+  const dot = name.lastIndexOf(".")
+  return [name.slice(0, Math.max(0, dot)), name.slice(dot + 1)]
+}
+
+type Test = (module: string) => boolean
+
+/** Who a target means: a module, a pattern of modules, or a class, of which only linear layers are quantised. */
+const compileTarget = (path: string, target: string): Result.Result<Test, SourceError> => {
+  if (!target.startsWith("re:")) return Result.succeed((module) => module === target)
+  return Result.mapError(compilePattern(target.slice(3)), (found) => {
+    const supported = ["literals", ".", "[…]", "(…|…)", "*", "+", "?", "^", "$"]
+    const where = "quantization_config.config_groups.targets"
+    const reason = new UnsupportedQuantization({ where, setting: "pattern", found, supported, advice: "" })
+    return new SourceError({ path, reason })
+  })
+}
+
+/** The group of a module: one that names it, else one whose pattern fits, else one of a class. */
+const groupFinder = (path: string, groups: ReadonlyArray<CompressedGroup>) =>
+  Result.gen(function*() {
+    const [only] = groups
+    if (only !== undefined && groups.length === 1) return () => only
+    const tests: Array<readonly [rank: number, test: Test, group: CompressedGroup]> = []
+    for (const group of groups) {
+      for (const target of group.targets) {
+        const isClass = /^[A-Z][A-Za-z0-9]*$/.test(target)
+        const test = isClass ? () => true : yield* compileTarget(path, target)
+        tests.push([isClass ? 2 : target.startsWith("re:") ? 1 : 0, test, group])
+      }
+    }
+    tests.sort(([a], [b]) => a - b)
+    return (module: string) => tests.find(([, test]) => test(module))?.[2]
+  })
+
+/** Modules, and a file that holds some of each, of which a tensor of one of these suffixes, or a weight that is no plain number, is stored. */
+const modulesOf = (
+  stored: ReadonlyMap<string, Tensor>,
+  suffixes: ReadonlyArray<string>
+): ReadonlyMap<string, string> => {
+  const modules = new Map<string, string>()
+  for (const [name, { dtype, range }] of stored) {
+    const [module, suffix] = split(name)
+    if (suffixes.includes(suffix) || suffix === "weight" && (dtype === "i8" || dtype === "f8_e4m3")) {
+      modules.set(module, range.file)
+    }
+  }
+  return modules
+}
+
+const counted = (weights: ReadonlyArray<Tensor>): ReadonlyArray<string> => {
+  const converted = weights.filter(({ dtype }) => dtype === "bf16")
+  const formats = [...new Set(converted.map(({ coded }) => coded?.format ?? ""))]
+  return converted.length === 0
+    ? []
+    : [
+      `${converted.length} weights are ${
+        formats.join(" and ")
+      }, which no integer codes hold: they are rounded to bfloat16`
+    ]
+}
+
+/** Puts the pieces of every quantised module together; everything is checked but the numbers themselves. `config`: the file that says how. */
+export const assemble = Effect.fn("quantized.assemble")(
+  function*(config: string, settings: Settings, stored: ReadonlyMap<string, Tensor>) {
+    const isCompressed = settings.method === "compressed-tensors"
+    const suffixes = isCompressed ? compressedSuffixes : legacySuffixes
+    const dropped = isCompressed ? [...suffixes, ...activationSuffixes] : suffixes
+    const groupOf = settings.method === "compressed-tensors"
+      ? yield* Effect.fromResult(groupFinder(config, settings.groups))
+      : undefined
+    const read = Effect.fnUntraced(function*([module, file]: readonly [string, string]) {
+      const pieces = new Pieces(module, file, stored)
+      const other = stored.get(`${module}.weight`)
+      if (settings.method !== "compressed-tensors") return yield* legacyWeight(pieces, settings)
+      const group = groupOf?.(module)
+      if (group === undefined || settings.ignore.includes(module)) {
+        const found = group === undefined ? "none" : `ignore: ${module}`
+        return yield* Effect.fromResult(pieces.wrong("", "a group of config.json for its quantised tensors", found))
+      }
+      if (other !== undefined && pieces.find("weight_packed") !== undefined) {
+        return yield* Effect.fromResult(pieces.wrong("", "either weight or weight_packed", "both"))
+      }
+      return yield* compressedWeight(pieces, group)
+    })
+    const weights = yield* Effect.forEach(modulesOf(stored, suffixes), read, { concurrency })
+    if (weights.length === 0) {
+      const expected = `modules that ${settings.method} quantised`
+      return yield* Effect.fromResult(new Pieces("the weights", config, stored).wrong("", expected, "none"))
+    }
+    const plain = Array.from(stored).filter(([name]) => !dropped.includes(split(name)[1]))
+    return {
+      tensors: new Map([...plain, ...weights.map((weight) => [weight.name, weight] as const)]),
+      warnings: [...isCompressed ? settings.warnings : [], ...counted(weights)]
+    } satisfies Assembled
+  }
+)
