@@ -56,11 +56,14 @@ export { type CompileError, Compiler, type PlanError } from "./stage/Compiler.ts
 export { type CompileEvent, compileStream } from "./stage/CompileStream.ts"
 export { Progress, type ProgressEvent, type ProgressStage } from "./stage/Progress.ts"
 export { compilerFor, servicesFor } from "./stage/Services.ts"
+export { builtJob } from "./stage/verification/BuiltJob.ts"
+export { Verifier, type VerifyError, type VerifyOptions } from "./stage/Verifier.ts"
 export { hostLayer } from "./target/host.ts"
 export { type CompiledPart, type QuantizedPart, Target, type TargetFacts } from "./target/Target.ts"
 
 // what comes out
 export type { BuildReport, PrecisionReport, StepReport } from "./stage/BuildReport.ts"
+export { type Divergence, type TensorCheck, Verification } from "./verify/Verification.ts"
 
 // how it runs
 /** A build that is loaded and ready. `Runner.open(output)` loads it; its scope ends it. */
@@ -81,3 +84,4 @@ export { StepsFailed } from "./stage/Pipeline.ts"
 export { InputMissing, NotSupported, OutOfBudget } from "./stage/StageError.ts"
 export { WorkspaceError } from "./stage/WorkspaceError.ts"
 export { TargetError } from "./target/Target.ts"
+export { OutputBroken, ReferenceBroken, VerificationFailed } from "./verify/VerificationFailed.ts"

@@ -26,6 +26,7 @@ import { Kernels } from "./quantize/Kernels.ts"
 import { configError, type SourceError } from "./source/SourceError.ts"
 import { Compiler } from "./stage/Compiler.ts"
 import { Progress } from "./stage/Progress.ts"
+import { Verifier } from "./stage/Verifier.ts"
 import { toBf16 } from "./tensor/Float.ts"
 
 export { type MockBehaviour, type MockCall, type MockLink, type MockOptions, MockTarget } from "./target/mock.ts"
@@ -201,7 +202,10 @@ export const checkpoint = Effect.fn("testing.checkpoint")(function*(
 
 /** The compiler over a target of the test's choice, one worker, and progress that nobody sees; needs a platform. The target stays in reach. */
 export const compilerTest = <ROut, E, RIn>(target: Layer.Layer<ROut, E, RIn>) =>
-  Compiler.layer.pipe(Layer.provideMerge(target), Layer.provide([Kernels.layer(1), Mpk.layer, Progress.layerSilent]))
+  Compiler.layer.pipe(
+    Layer.provideMerge(target),
+    Layer.provide([Kernels.layer(1), Mpk.layer, Progress.layerSilent, Verifier.layer])
+  )
 
 /** Lets other things than the clock happen: files, threads. */
 const breathe = TestClock.withLive(Effect.sleep("1 millis"))

@@ -7,6 +7,7 @@ import { freeBytes } from "../stage/Disk.ts"
 import { compilerFor } from "../stage/Services.ts"
 import { formatBuild, formatPlan } from "./Report.ts"
 import { Screen } from "./Screen.ts"
+import { verifiedText } from "./VerifiedText.ts"
 
 /** What will be done, for people. */
 const planText = ({ job, steps, warnings }: Plan, diskFree: number | undefined): string =>
@@ -41,7 +42,7 @@ const buildText = (report: BuildReport, request: CompileRequest, peakMemory: num
     seconds: report.seconds,
     written: report.written,
     peakMemory,
-    verified: undefined,
+    verified: report.verification === undefined ? undefined : verifiedText(report.verification),
     runnable: request.target === "host" && report.archives > 0
   })
 }

@@ -163,7 +163,12 @@ export const compileFlags = {
   dryRun: off("dry_run", "Print the plan and stop"),
   maxMemory,
   quality: choice("quality", qualities, "Plain rounding, or calibration with activations", defaults.quality),
-  verify: choice("verify", verifyModes, "Compare programs with the float reference (not built yet)", defaults.verify),
+  verify: choice(
+    "verify",
+    verifyModes,
+    "Compare every program with the float model; full: on longer text, and the distribution at the end; needs all stages",
+    defaults.verify
+  ),
   force: off("force", "Replace an output folder that this tool did not make"),
   keep: choice(
     "keep",

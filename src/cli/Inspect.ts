@@ -6,6 +6,7 @@ import { listArchive } from "../run/Listing.ts"
 import { Compiler } from "../stage/Compiler.ts"
 import { compilerFor } from "../stage/Services.ts"
 import { HostManifest, MANIFEST } from "../target/HostManifest.ts"
+import type { Tensor } from "../tensor/Tensor.ts"
 import type { InspectRequest } from "./Llima.ts"
 import { formatSize } from "./Size.ts"
 import { columns } from "./Table.ts"
@@ -107,24 +108,36 @@ const buildFacts = Effect.fnUntraced(function*(folder: string) {
   return facts
 })
 
+/** How the file holds the numbers: a storage format, or plain numbers. */
+const storedAs = ({ coded, dtype }: Tensor): string => coded?.format ?? dtype
+
+const storedBytes = ({ coded, range }: Tensor): number =>
+  Object.values(coded?.pieces ?? {}).reduce(
+    (sum, piece) => sum + piece.range.length,
+    coded === undefined ? range.length : 0
+  )
+
 const checkpointFacts = (folder: string) =>
   Effect.gen(function*() {
     const { job: { checkpoint, model } } = yield* (yield* Compiler).plan(
       CompileRequest.make({ modelPath: folder, output: folder })
     )
     const { facts } = model
-    const types = Map.groupBy(checkpoint.tensors.values(), ({ dtype }) => dtype)
-    const rows = [...types].map(([dtype, tensors]) => [
-      dtype,
+    const types = Map.groupBy(checkpoint.tensors.values(), storedAs)
+    const rows = [...types].map(([stored, tensors]) => [
+      stored,
       `${tensors.length}`,
-      formatSize(tensors.reduce((sum, { range }) => sum + range.length, 0))
+      formatSize(tensors.reduce((sum, tensor) => sum + storedBytes(tensor), 0))
     ])
     const found: Facts = {
       json: {
         kind: "checkpoint",
         path: checkpoint.path,
         facts,
-        tensors: [...checkpoint.tensors.values()].map(({ dtype, name, shape }) => ({ name, dtype, shape })),
+        tensors: [...checkpoint.tensors.values()].map((tensor) => {
+          const { dtype, name, shape } = tensor
+          return { name, dtype, shape, stored: storedAs(tensor) }
+        }),
         warnings: checkpoint.warnings
       },
       lines: [
@@ -137,7 +150,7 @@ const checkpointFacts = (folder: string) =>
           ["head", facts.head === facts.embedding.tensor ? "tied to the embedding" : facts.head]
         ]),
         "",
-        ...columns([["dtype", "tensors", "size"], ...rows], [1, 2]),
+        ...columns([["stored as", "tensors", "size"], ...rows], [1, 2]),
         ...checkpoint.warnings.map((warning) => `warning: ${warning}`)
       ]
     }

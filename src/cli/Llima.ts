@@ -1,8 +1,8 @@
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { Argument, Command } from "effect/cli"
 import type { CompileRequest, RunRequest } from "../plan/Request.ts"
 import { handleCompile } from "./Compile.ts"
-import { compileFlags, logFlags, off } from "./Flags.ts"
+import { compileFlags, logFlags, off, textOption } from "./Flags.ts"
 import { NotBuilt } from "./NotBuilt.ts"
 import { checkCompile, usage } from "./Options.ts"
 import { runCommand } from "./Run.ts"
@@ -11,6 +11,17 @@ import { session } from "./Session.ts"
 /** What `llima inspect` is asked: a checkpoint, an archive, or a build's output folder. */
 export interface InspectRequest {
   readonly path: string
+  /** print one JSON object instead of text */
+  readonly json: boolean
+}
+
+/** What `llima verify` is asked: a build, and the checkpoint that it was made of. */
+export interface VerifyRequest {
+  /** a build's output folder */
+  readonly out: string
+  /** undefined: the one that the build names */
+  readonly model: string | undefined
+  readonly mode: "quick" | "full"
   /** print one JSON object instead of text */
   readonly json: boolean
 }
@@ -27,10 +38,11 @@ const notBuilt = (name: string, description: string, instead: string) =>
   )
 
 /** `llima`: the services of the compiler, one command each. */
-export const llimaCommand = <E1, R1, E2, R2, E3, R3>({ inspect, plan, run }: {
+export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4>({ inspect, plan, run, verify }: {
   readonly plan: Handler<CompileRequest, E1, R1>
   readonly run: Handler<RunRequest, E2, R2>
   readonly inspect: Handler<InspectRequest, E3, R3>
+  readonly verify: Handler<VerifyRequest, E4, R4>
 }) =>
   Command.make("llima").pipe(
     Command.withDescription("Looks at models and builds, and runs them on this machine."),
@@ -54,11 +66,40 @@ export const llimaCommand = <E1, R1, E2, R2, E3, R3>({ inspect, plan, run }: {
         Command.withExamples([{ command: "llima inspect out/sima_files/mpk/layer_0.tar.gz" }])
       ),
       runCommand(run),
-      notBuilt(
-        "verify",
-        "Compares a build with the float model",
-        "llima run --exact --logits gives figures to compare"
-      ),
+      Command.make("verify", {
+        out: Argument.String("OUT").pipe(Argument.withDescription("Output folder of a build")),
+        mode: Argument.Literals("MODE", ["quick", "full"]).pipe(
+          Argument.withDescription(
+            "quick: every program on a short text; full: longer text, and the distribution at the end [default: quick]"
+          ),
+          Argument.withDefault("quick" as const)
+        ),
+        model: textOption("model", "MODEL_PATH", "The checkpoint that the build was made of", "as build.json names it"),
+        json: off("json", "Print one JSON object"),
+        ...logFlags
+      }, (options) =>
+        session(
+          options,
+          verify({
+            out: options.out,
+            mode: options.mode,
+            model: Option.getOrUndefined(options.model),
+            json: options.json
+          }),
+          ""
+        )).pipe(
+          Command.validate(({ model, out }) => {
+            const problems = [
+              ...out.trim() === "" ? ["OUT is empty"] : [],
+              ...Option.getOrElse(model, () => "given").trim() === "" ? ["--model is empty"] : []
+            ]
+            return problems.length > 0 ? Effect.fail(usage(problems)) : Effect.void
+          }),
+          Command.withDescription(
+            "Compares every program of a build with the float model on real activations. Leaves with 6 when one misses its limit."
+          ),
+          Command.withExamples([{ command: "llima verify out full --model Llama-3.2-3B-Instruct" }])
+        ),
       notBuilt("serve", "Serves a build over HTTP", "llima run OUT --json answers one prompt"),
       notBuilt("report", "Renders a build's report", "llima inspect says what a build holds")
     ])

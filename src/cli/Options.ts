@@ -79,7 +79,7 @@ export const compileProblems = (options: CompileOptions): ReadonlyArray<string> 
     ...python !== undefined && configuration?.endsWith(".json") === true
       ? ["--python is for Python files, and -c names a .json file"]
       : [],
-    ...options.target !== "host" && verify !== "none"
+    ...options.target !== "host" && verify === "full"
       ? [
         `--verify ${verify} runs the programs here, and --target ${options.target} makes none that can; use --target host or --verify none`
       ]
@@ -156,7 +156,8 @@ export const compileRequest = (
       dryRun: options.dryRun,
       maxMemory,
       quality: options.quality,
-      verify: options.verify,
+      // programs for other targets do not run here; `full`, which is asked for, is refused above
+      verify: target === "host" ? options.verify : "none",
       force: options.force,
       keepQuantized: options.keep,
       pack: options.pack

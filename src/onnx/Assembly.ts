@@ -105,13 +105,16 @@ export class Assembly {
     return ref
   }
 
-  /** A weight of the checkpoint, as stored: external bytes of `weights/<file>`. Any number of calls give one initialiser. */
-  weight({ dtype, name, range, shape }: Tensor): Ref {
+  /**
+   * A weight of the checkpoint, as stored: external bytes of `weights/<file>`. Any number of calls give one initialiser. That of a
+   * coded tensor says where its codes begin and how long its plain numbers would be: `quantizeGraph` puts what is read in its place.
+   */
+  weight({ coded, dtype, name, range, shape }: Tensor): Ref {
     const data = {
       kind: "external" as const,
       location: weightLocation(range.file),
       offset: range.offset,
-      length: range.length
+      length: coded === undefined ? range.length : byteLength(dtype, shape.reduce((all, dim) => all * dim, 1))
     }
     return this.initializer({ name, dtype, shape, data })
   }

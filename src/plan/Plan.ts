@@ -13,7 +13,15 @@ import { stageFlags } from "./Request.ts"
 import { shapedOf } from "./Shapes.ts"
 
 /** Kinds of step, in the order in which they run; which of them a source goes through is in `quantizingStage`. */
-export const stageNames = ["DEVKIT", "ONNX", "QUANTIZE", "MODEL_SDK_DIRECT", "SOURCE_TO_QUANT", "COMPILE", "VERIFY"] as const
+export const stageNames = [
+  "DEVKIT",
+  "ONNX",
+  "QUANTIZE",
+  "MODEL_SDK_DIRECT",
+  "SOURCE_TO_QUANT",
+  "COMPILE",
+  "VERIFY"
+] as const
 export type StageName = (typeof stageNames)[number]
 
 /** The stage that writes quantised parts, by kind of source, and the flag that asks for it; only plain folders go through ONNX before. */
@@ -258,7 +266,7 @@ const modelSteps = (job: Job): ReadonlyArray<Step> => {
 }
 
 const warningsOf = (job: Job): ReadonlyArray<string> => {
-  const { checkpoint, model, request, table } = job
+  const { checkpoint, model, request, table, target } = job
   const warnings = [...checkpoint.warnings]
   if (request.enableFilterSharing) {
     const layers = [...new Set(sharingConflicts(table).map(({ index }) => index))]

@@ -30,8 +30,7 @@ export const defaults = {
   futureTokenMaskSize: 128,
   target: "host",
   quality: "fast",
-  // quick once verification is built
-  verify: "none",
+  verify: "quick",
   keepQuantized: "all",
   pack: "fast",
   maxMemory: 2 ** 31

@@ -82,13 +82,18 @@ const unravel = (at: number, shape: ReadonlyArray<number>): ReadonlyArray<number
     { rest: at, found: [] }
   ).found
 
+/** Name of what holds a number that is not finite: integer codes are finite, so it is their scale. */
+const culprit = ({ coded, dtype, name }: Tensor): string =>
+  dtype === "f32" ? coded?.pieces["scale"]?.name ?? name : name
+
 /** Fails for weights that no result could be made of: NaN, infinity, or a scale that f16 does not hold; names the first. */
 export const guard = (tensor: Tensor, facts: WeightFacts): Result.Result<void, KernelError> => {
   const fail = (reason: KernelError["reason"]) => Result.fail(new KernelError({ subject: tensor.name, reason }))
   const wrong = earlier(facts.firstNaN, facts.firstInfinity)
   if (wrong !== undefined) {
     const value = wrong === facts.firstNaN ? "NaN" : "Infinity"
-    return fail(new NotFinite({ value, index: unravel(wrong, tensor.shape) }))
+    const reason = new NotFinite({ value, index: unravel(wrong, tensor.shape) })
+    return Result.fail(new KernelError({ subject: culprit(tensor), reason }))
   }
   const { count, first } = facts.overflow
   if (first !== undefined) {

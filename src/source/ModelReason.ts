@@ -125,14 +125,20 @@ export class UnsupportedQuantization extends Schema.TaggedError<UnsupportedQuant
   }
 }
 
-/** A stored tensor of a quantised module, or the module, is not as the configuration says. */
+/** Names that a message lists where many modules have something wrong. */
+const modulesShown = 8
+
+/** A stored tensor of a quantised module, or the module, is not as the configuration says; `also`: what else is not. */
 export class PieceInvalid extends Schema.TaggedError<PieceInvalid>()("PieceInvalid", {
   tensor: Schema.String,
   expected: Schema.String,
-  found: Schema.String
+  found: Schema.String,
+  also: Schema.Array(Schema.String)
 }) {
   override get message() {
-    return `${this.tensor}: ${this.expected} expected, found ${this.found}; check that the weights and quantization_config `
+    const more = this.also.length > modulesShown ? ` and ${this.also.length - modulesShown} more` : ""
+    const also = this.also.length === 0 ? "" : ` (also wrong: ${this.also.slice(0, modulesShown).join(", ")}${more})`
+    return `${this.tensor}: ${this.expected} expected, found ${this.found}${also}; check that the weights and quantization_config `
       + "come from the same model, and download both again"
   }
 }

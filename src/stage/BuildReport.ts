@@ -1,5 +1,6 @@
 import type { StageName } from "../plan/Plan.ts"
 import type { Precision } from "../plan/Precision.ts"
+import type { Verification } from "../verify/Verification.ts"
 
 /** One step of a build. */
 export interface StepReport {
@@ -28,4 +29,6 @@ export interface BuildReport {
   readonly written: number
   readonly seconds: number
   readonly warnings: ReadonlyArray<string>
+  /** what the programs' errors came to, of this build or of the one that it was kept from; undefined where nothing was compared */
+  readonly verification: Verification | undefined
 }

@@ -7,6 +7,7 @@ import type { Target } from "../target/Target.ts"
 import type { BuildReport } from "./BuildReport.ts"
 import { type CompileError, Compiler } from "./Compiler.ts"
 import { Progress, type ProgressEvent } from "./Progress.ts"
+import type { Verifier } from "./Verifier.ts"
 
 /** What a build tells while it runs; `Finished` is the last. */
 export type CompileEvent = ProgressEvent | { readonly _tag: "Finished"; readonly report: BuildReport }
@@ -27,12 +28,12 @@ export const compileStream = (
 ): Stream.Stream<
   CompileEvent,
   CompileError,
-  FileSystem.FileSystem | Path.Path | ChildProcessSpawner | Target | Kernels | Mpk
+  FileSystem.FileSystem | Path.Path | ChildProcessSpawner | Target | Kernels | Mpk | Verifier
 > =>
   Stream.callback<
     CompileEvent,
     CompileError,
-    FileSystem.FileSystem | Path.Path | ChildProcessSpawner | Target | Kernels | Mpk
+    FileSystem.FileSystem | Path.Path | ChildProcessSpawner | Target | Kernels | Mpk | Verifier
   >((queue) =>
     Effect.gen(function*() {
       const report = yield* (yield* Compiler).compile(request)

@@ -1,4 +1,4 @@
-import { Clock, Context, Effect, Fiber, FileSystem, Layer, Option, Path } from "effect"
+import { Clock, Context, Effect, Fiber, FileSystem, Layer, Option, Path, Schema } from "effect"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { Mpk } from "../pack/Mpk.ts"
 import { blobFor, blobsOf } from "../plan/Blobs.ts"
@@ -11,12 +11,15 @@ import { bytesOf } from "../quantize/Blob.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import type { SourceError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
+import { Verification } from "../verify/Verification.ts"
 import type { BuildReport, PrecisionReport, StepReport } from "./BuildReport.ts"
 import { StepsFailed, walk } from "./Pipeline.ts"
 import { prepare } from "./Prepare.ts"
 import { Progress } from "./Progress.ts"
 import { stages } from "./registry.ts"
+import type { StepResult } from "./Stage.ts"
 import { InputMissing, type NotSupported, OutOfBudget } from "./StageError.ts"
+import type { Verifier } from "./Verifier.ts"
 import { folders, type StepOutput, Workspace } from "./Workspace.ts"
 import type { WorkspaceError } from "./WorkspaceError.ts"
 
@@ -28,10 +31,12 @@ export type CompileError = PlanError | WorkspaceError | OutOfBudget | InputMissi
 
 const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n) => total + n, 0)
 
+const verificationOf = Schema.decodeUnknownOption(Verification)
+
 /** The steps that the request's stage flags ask for. */
 const selected = ({ job, steps }: Plan): ReadonlyArray<Step> => {
   const names: ReadonlyArray<string> = stages
-    .filter(({ flag }) => job.request.stages.some((wanted) => wanted === flag))
+    .filter(({ flag }) => flag === undefined || job.request.stages.some((wanted) => wanted === flag))
     .map(({ name }) => name)
   return steps.filter(({ stage }) => names.includes(stage))
 }
@@ -131,6 +136,10 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
       if (users.every((user) => fresh.has(user.id))) fresh.add(id)
     }
   }
+  // what is made again is looked at again, whatever the stamp says of the same plan
+  for (const { id, needs } of plan.steps.filter(({ stage }) => stage === "VERIFY")) {
+    if (needs.some((need) => !fresh.has(need))) fresh.delete(id)
+  }
   const todo = wanted.filter(({ id }) => !fresh.has(id))
   for (const step of todo) {
     for (const need of step.needs) {
@@ -165,12 +174,14 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
       yield* progress.advance(step.stage, 0)
       const stage = stages.find(({ name }) => name === step.stage)
       if (stage === undefined) return yield* Effect.die(new Error(`no stage ${step.stage}`))
-      const { outputs } = yield* stage.run(step, plan)
+      const { facts, outputs }: StepResult = yield* stage.run(step, plan)
       yield* removeOld(step.id, outputs)
       // Syncing waits for the disk; the steps that come after need not. A step is finished, for --resume, once it is recorded.
-      const recording = yield* Effect.forkScoped(Effect.uninterruptible(workspace.record(step.id, step.key, outputs)))
+      const recording = yield* Effect.forkScoped(
+        Effect.uninterruptible(workspace.record(step.id, step.key, outputs, facts))
+      )
       recordings.push(recording)
-      yield* progress.advance(step.stage, step.reads + step.writes)
+      if (!("tells" in stage)) yield* progress.advance(step.stage, step.reads + step.writes)
       const left = (remaining.get(step.stage) ?? 1) - 1
       remaining.set(step.stage, left)
       if (left === 0) yield* progress.done(step.stage)
@@ -189,6 +200,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   }
   const ended = yield* Clock.currentTimeMillis
   const kept = wanted.filter(({ id }) => fresh.has(id)).map(({ id, stage }) => ({ id, stage, kept: true, seconds: 0 }))
+  const verified = yield* workspace.stamp("verify")
   const report: BuildReport = {
     output: workspace.root,
     steps: [...kept, ...made],
@@ -196,7 +208,10 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     archives: wanted.filter(({ stage }) => stage === "COMPILE").length,
     written: sum(todo.map(({ writes }) => writes)),
     seconds: (ended - begun) / 1000,
-    warnings: plan.warnings
+    warnings: plan.warnings,
+    verification: wanted.some(({ stage }) => stage === "VERIFY")
+      ? Option.getOrUndefined(Option.flatMap(verified, ({ facts }) => verificationOf(facts)))
+      : undefined
   }
   return report
 })
@@ -212,7 +227,7 @@ export class Compiler extends Context.Service<Compiler, {
     Compiler,
     Effect.gen(function*() {
       const services = yield* Effect.context<
-        FileSystem.FileSystem | Path.Path | ChildProcessSpawner | Target | Kernels | Mpk | Progress
+        FileSystem.FileSystem | Path.Path | ChildProcessSpawner | Target | Kernels | Mpk | Progress | Verifier
       >()
       const plan = Effect.fn("Compiler.plan")(
         function*(request: CompileRequest) {

@@ -23,11 +23,6 @@ const refusal = (request: CompileRequest): NotSupported | undefined =>
     })
     : request.quality === "best"
     ? new NotSupported({ what: "--quality best", advice: "calibration is not built yet; use --quality fast" })
-    : request.verify !== "none"
-    ? new NotSupported({
-      what: `--verify ${request.verify}`,
-      advice: "verification is not built yet; use --verify none"
-    })
     : undefined
 
 /** A stage that this kind of source does not go through, asked for by name. */

@@ -7,6 +7,7 @@ import { MockTarget } from "../target/mock.ts"
 import { Target } from "../target/Target.ts"
 import { Compiler } from "./Compiler.ts"
 import { NotSupported } from "./StageError.ts"
+import { Verifier } from "./Verifier.ts"
 
 const modalixLayer: Layer.Layer<Target, NotSupported> = Layer.effect(
   Target,
@@ -26,10 +27,10 @@ const targets: Readonly<Record<CompileRequest["target"], Layer.Layer<Target, Not
 
 /**
  * What the stages ask of others, as the request names it: the target, the workers (started by the first that needs one), the
- * archives. To replace one, merge a layer of the same service after it: `Layer.merge(servicesFor(request), MyTarget)`.
+ * archives, the comparison. To replace one, merge a layer of the same service after it: `Layer.merge(servicesFor(request), MyTarget)`.
  */
-export const servicesFor = (request: CompileRequest): Layer.Layer<Target | Kernels | Mpk, NotSupported> =>
-  Layer.mergeAll(targets[request.target], Kernels.layer(request.jobs), Mpk.layer)
+export const servicesFor = (request: CompileRequest): Layer.Layer<Target | Kernels | Mpk | Verifier, NotSupported> =>
+  Layer.mergeAll(targets[request.target], Kernels.layer(request.jobs), Mpk.layer, Verifier.layer)
 
 /** The compiler with the services that the request names; needs a platform and a `Progress`. */
 export const compilerFor = (request: CompileRequest) => Layer.provide(Compiler.layer, servicesFor(request))

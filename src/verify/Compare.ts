@@ -42,6 +42,8 @@ export interface Fault {
   readonly found: "NaN" | "Infinity" | "-Infinity" | "zeros"
 }
 
+const isZero = (value: number): boolean => value === 0
+
 /** The first number that is not finite; a tensor of zeros alone where the reference has other numbers. */
 export const faultOf = (found: Float32Array, expected: Float32Array): Fault | undefined => {
   const index = found.findIndex((value) => !Number.isFinite(value))
@@ -49,7 +51,6 @@ export const faultOf = (found: Float32Array, expected: Float32Array): Fault | un
     const value = found[index] ?? NaN
     return { index, found: Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity" }
   }
-  const isZero = (value: number) => value === 0
   return found.length > 0 && found.every(isZero) && !expected.every(isZero) ? { index: 0, found: "zeros" } : undefined
 }
 

@@ -18,7 +18,7 @@ export interface Array32 {
   readonly data: Float32Array
 }
 
-const npy = (path: string): Array32 => {
+export const npy = (path: string): Array32 => {
   const bytes = readFileSync(path)
   const length = bytes.readUInt16LE(8)
   const header = bytes.toString("latin1", 10, 10 + length)

@@ -265,11 +265,10 @@ describe("phi3", () => {
 })
 
 const lfm2 = (changes: Record<string, unknown>) => model("lfm2", changed(changes)).facts
+const kinds = (changes: Record<string, unknown>) => lfm2(changes).layers.map(({ kind }) => kind)
 const noWeights = (name: string) => Result.getOrThrow(Result.fail(name))
 
 describe("lfm2", () => {
-  const kinds = (changes: Record<string, unknown>) => lfm2(changes).layers.map(({ kind }) => kind)
-
   it("has convolutions in the layers that are not named as attention, in either style; attention where none is said", () => {
     assert.deepStrictEqual(kinds({}), ["attention", "attention"])
     assert.deepStrictEqual(kinds({ full_attn_idxs: [1] }), ["convolution", "attention"])

@@ -50,7 +50,7 @@ describe("llima-compile", () => {
         python: undefined,
         dryRun: false,
         quality: "fast",
-        verify: "none",
+        verify: "quick",
         force: false,
         keepQuantized: "all",
         pack: "fast"
@@ -202,7 +202,7 @@ describe("llima-compile", () => {
         "--dry_run": "off",
         "--max_memory": "half of what is free",
         "--quality": "fast",
-        "--verify": "none",
+        "--verify": "quick",
         "--force": "off",
         "--keep": "all",
         "--pack": "fast"

@@ -6,7 +6,7 @@ import { invoke, recorder } from "./invoke.ts"
 
 const command = () => {
   const { asked, handle } = recorder<object>()
-  return { asked, llima: llimaCommand({ plan: handle, run: handle, inspect: handle }) }
+  return { asked, llima: llimaCommand({ plan: handle, run: handle, inspect: handle, verify: handle }) }
 }
 
 describe("llima", () => {
@@ -106,7 +106,20 @@ describe("llima", () => {
       assert.include(out, "SUBCOMMANDS")
     }))
 
-  it.effect.each(["verify", "serve", "report"])("says that `%s` is not built yet", (name) =>
+  it.effect("verifies a build, quickly unless asked otherwise", () =>
+    Effect.gen(function*() {
+      const { asked, llima } = command()
+      yield* invoke(llima, ["verify", "out"])
+      yield* invoke(llima, ["verify", "out", "full", "--model", "m", "--json"])
+      assert.deepStrictEqual(asked, [
+        { out: "out", mode: "quick", model: undefined, json: false },
+        { out: "out", mode: "full", model: "m", json: true }
+      ])
+      assert.strictEqual((yield* invoke(llima, ["verify", "out", "slow"])).code, 2)
+      assert.include((yield* invoke(llima, ["verify", "out", "--model", " "])).err, "error: --model is empty")
+    }))
+
+  it.effect.each(["serve", "report"])("says that `%s` is not built yet", (name) =>
     Effect.gen(function*() {
       const { llima } = command()
       const { code, err } = yield* invoke(llima, [name, "out"])

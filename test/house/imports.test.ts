@@ -17,8 +17,8 @@ const table: Readonly<Record<string, ReadonlyArray<string>>> = {
   devkit: ["arch"],
   plan: ["source", "onnx", "arch", "quantize", "target"],
   run: ["onnx", "target", "devkit", "verify"],
-  stage: ["source", "onnx", "arch", "quantize", "target", "pack", "devkit", "plan", "verify"],
-  cli: ["plan", "target", "stage", "run", "source", "devkit"],
+  stage: ["source", "onnx", "arch", "quantize", "target", "pack", "devkit", "plan", "verify", "run"],
+  cli: ["plan", "target", "stage", "verify", "run", "source", "devkit"],
   bin: ["cli", "stage", "plan", "target", "run", "quantize", "verify", "source"]
 }
 

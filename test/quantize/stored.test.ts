@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Result, Schema } from "effect"
+import { Effect, Exit, Fiber, Result, Schema } from "effect"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -17,8 +17,8 @@ import { generator } from "./Reference.ts"
 import { bitsOf, firstDifference, fromCodes, placesOf, readNpy, sized, storedBlocks } from "./Stored.ts"
 
 const fixtures = join(import.meta.dirname, "../fixtures/quantise")
-const readIndex = <A>(schema: Schema.Codec<A, unknown>, path: string) =>
-  Schema.decodeUnknownSync(Schema.fromJsonString(schema))(readFileSync(join(fixtures, path), "utf8"))
+const readIndex = <A>(schema: Schema.Codec<A>, path: string) =>
+  Schema.decodeSync(Schema.fromJsonString(schema))(readFileSync(join(fixtures, path), "utf8"))
 
 const types = readIndex(
   Schema.Array(Schema.Struct({ name: Schema.String, numbers: Schema.Int, bytes: Schema.Int })),
@@ -42,9 +42,10 @@ const folder = Effect.acquireRelease(
 
 const countOf = (shape: ReadonlyArray<number>): number => shape.reduce((a, b) => a * b, 1)
 
+const found = (index: number) => index < 0 ? undefined : index
+
 /** What the facts of these numbers are. */
 const factsOf = (values: Float32Array) => {
-  const found = (index: number) => index < 0 ? undefined : index
   return {
     numbers: values.length,
     firstNaN: found(values.findIndex((value) => value !== value)),
@@ -297,6 +298,42 @@ layer(Kernels.layer(2), { excludeTestServices: true })("formats", (it) => {
         assert.deepInclude(error.reason, { _tag: "NotFinite", value: other.value, index: [3, 2 * numbers] })
         const sound = storedBlocks(path, format, [6, 5 * numbers], good)
         assert.isTrue(Result.isSuccess(guard(sound, (yield* recoded(sound, path)).facts)))
+      })
+  )
+
+  it.effect("names the place of a number in a later piece and chunk", () =>
+    Effect.gen(function*() {
+      const path = yield* folder
+      const sides = [1300, 16_384] as const
+      const stored = new Uint8Array(sides[0] * sides[1] / 32 * 34)
+      stored.set([0x00, 0x7e], (1290 * sides[1] / 32 + 3) * 34)
+      const source = storedBlocks(path, "gguf/Q8_0", sides, stored)
+      const at = 1290 * sides[1] + 3 * 32
+      assert.deepInclude(yield* (yield* Kernels).scan(source), { firstNaN: at, firstInfinity: undefined })
+      const form = formatOf(source).form(source)
+      if (form === undefined) return yield* Effect.die("no form")
+      const { bytes, places } = placesOf(form, ...sides)
+      const file = sized(join(path, "codes.bin"), bytes)
+      const facts = yield* (yield* Kernels).recode({ source, form, to: { file, ...places } })
+      assert.deepInclude(facts, { firstNaN: at, firstInfinity: undefined })
+    }), 60_000)
+
+  it.effect.skipIf(process.platform !== "linux")(
+    "stops at the next chunk when interrupted, and works on",
+    () =>
+      Effect.gen(function*() {
+        const kernels = yield* Kernels
+        const path = yield* folder
+        const few = storedBlocks(path, "gguf/Q8_0", [rows, columns], q8)
+        // gigabytes of zeros: it ends only because it is interrupted
+        const many = 2 ** 26
+        const range = { file: "/dev/zero", offset: 0, length: many * 32 * 34 }
+        const pieces = { blocks: { name: "blocks", dtype: "u8", shape: [range.length], range } } as const
+        const changed = storedBlocks(path, "gguf/Q8_0", [many, 1024], q8, { pieces })
+        const fiber = yield* Effect.forkChild(kernels.scan({ ...changed, range }))
+        yield* kernels.scan(few)
+        assert.isTrue(Exit.isFailure(yield* Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber))))
+        assert.strictEqual((yield* kernels.scan(few)).numbers, rows * columns)
       })
   )
 

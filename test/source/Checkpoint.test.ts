@@ -132,7 +132,7 @@ layer(NodeServices.layer)("open", (it) => {
 
   it.effect.each(
     [
-      ["GGUF", "GGUF\x03\0\0\0", "UnsupportedFormat", "GGUF", 4],
+      ["GGUF", "GGUF\x03\0\0\0", "HeaderInvalid", "GGUF", 3],
       ["a file of something else", "hello world", "NotRecognised", "\"hello wo\"", 3],
       ["a zip archive", "PK\x03\x04....", "NotRecognised", "zip archive", 3],
       ["an empty file", "", "NotRecognised", "an empty file", 3],
@@ -155,7 +155,7 @@ layer(NodeServices.layer)("open", (it) => {
       [["adapter_config.json"], "LoRA adapter", 3],
       [["model_index.json"], "diffusers", 3],
       [["params.json"], "original checkpoint", 3],
-      [["a.Q4_0.gguf"], "GGUF (a.Q4_0.gguf)", 4],
+      [["a.gguf", "b.gguf"], "several GGUF models (a.gguf, b.gguf)", 3],
       [["tokenizer.json"], "config.json is missing", 3],
       [["holiday.jpg"], "found holiday.jpg", 3]
     ] as const
@@ -171,14 +171,9 @@ layer(NodeServices.layer)("open", (it) => {
 
   it.effect.each(
     [
-      ["{\"quantization_config\": {\"quant_method\": \"gptq\"}}", "\"gptq\" is not built yet"],
-      [
-        "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\"}}",
-        "\"compressed-tensors\" is not built yet"
-      ],
-      ["{\"text_config\": {\"quantization_config\": {\"quant_method\": \"awq\"}}}", "\"awq\" is not built yet"],
-      ["{\"quantization_config\": {\"load_in_4bit\": true}}", "\"bitsandbytes\" is not built yet"],
-      ["{\"quantization_config\": {\"quant_method\": \"constructor\"}}", "\"constructor\" is unknown here"],
+      ["{\"text_config\": {\"quantization_config\": {\"quant_method\": \"hqq\"}}}", "method hqq is not supported"],
+      ["{\"quantization_config\": {\"load_in_4bit\": true}}", "method bitsandbytes is not supported"],
+      ["{\"quantization_config\": {\"quant_method\": \"constructor\"}}", "method constructor is not supported"],
       ["{\"quantization_config\": {\"bits\": 4}}", "quant_method is missing"]
     ] as const
   )("refuses the quantisation of %s", ([config, mention]) =>

@@ -74,7 +74,7 @@ layer(NodeServices.layer)("servicesFor", (it) => {
       assert.deepStrictEqual([...yield* Ref.get(used)].sort(), ["Kernels", "Mpk"])
       assert.strictEqual((yield* Ref.get(events))[0], "Planned")
       const text = new TextDecoder().decode(yield* archiveOf(request.output, 0))
-      assert.isTrue(text.startsWith("group_pre_0.bin group_cache_0.bin"), text)
+      assert.isTrue(text.startsWith("group_pre_0.bin group_cache_0_0.bin group_cache_0_128.bin"), text)
     }))
 })
 

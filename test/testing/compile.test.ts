@@ -12,6 +12,7 @@ import {
   type Step,
   StepsFailed
 } from "../../src/index.ts"
+import { Verifier } from "../../src/stage/Verifier.ts"
 import { compilerTest, elapse, type MockBehaviour, MockTarget } from "../../src/testing.ts"
 import { archiveOf, filesOf, requestFor } from "./Build.ts"
 
@@ -205,7 +206,8 @@ layer(NodeServices.layer)("a build on a scripted target", (it) => {
         MockTarget.layer(),
         Kernels.layer(1),
         Layer.succeed(Mpk, slow),
-        Progress.layerSilent
+        Progress.layerSilent,
+        Verifier.layer
       )
       const fiber = yield* Effect.forkChild(Effect.provide(compile(request), Layer.provide(Compiler.layer, services)))
       assert.isTrue(yield* fs.exists(yield* Deferred.await(writing)))

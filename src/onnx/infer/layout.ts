@@ -100,7 +100,10 @@ export const slice: Rule = (call) => {
     if (typeof dim === "number" && step > 0) {
       const inside = (value: number) => Math.min(Math.max(value < 0 ? value + dim : value, 0), dim)
       dims[axis] = Math.max(0, Math.ceil((inside(end) - inside(start)) / step))
-    } else if (!(start === 0 && end >= 2 ** 31 - 1 && step === 1)) {
+    } else if (dim !== undefined && step === 1 && start >= 0 && (end < 0 || end >= 2 ** 31 - 1)) {
+      // rows that are cut off at the ends are taken to be there
+      dims[axis] = sumOf([dim, Math.min(end, 0) - start])
+    } else {
       broken(call.op, `length of [${start}, ${end}) of dimension ${dim} is unknown; name the output's type`)
     }
   })

@@ -49,6 +49,16 @@ interface Exports
   readonly expand: (...of: [...Codes, to: number]) => void
   readonly expand_rows: (rows: number, columns: number, codes: number, scales: number, to: number) => void
   readonly add: (at: number, count: number, addend: number) => void
+  readonly transpose_words: (source: number, stride: number, height: number, count: number, to: number) => void
+  readonly untangle_words: (
+    source: number,
+    stride: number,
+    columns: number,
+    skip: number,
+    count: number,
+    to: number
+  ) => void
+  readonly gather_nibbles: (source: number, order: number, count: number, to: number) => void
   readonly differ: (source: number, other: number, count: number) => void
   readonly memory: { readonly buffer: ArrayBuffer; readonly grow: (pages: number) => number }
   readonly reset: () => void

@@ -7,7 +7,8 @@ import { readBytes } from "../SourceFile.ts"
 import { describe } from "./Config.ts"
 import { Metadata, type Read, wrong } from "./Metadata.ts"
 import { isTable } from "./Names.ts"
-import { modelName, type Part, readParts } from "./Parts.ts"
+import { modelName, type Part, type Parts, readParts } from "./Parts.ts"
+import type { Tables } from "./Rope.ts"
 import { tokenizerFiles } from "./TokenizerFiles.ts"
 import { readTokens } from "./Tokens.ts"
 import { type Placed, weights } from "./Weights.ts"
@@ -21,7 +22,7 @@ const invalid = (path: string, tensor: string, expected: string, found: string) 
   failed(path)(new HeaderInvalid({ tensor, expected, found }))
 
 /** The tensors of all parts, each once. */
-const placeAll = (parts: ReadonlyArray<Part>): Result.Result<ReadonlyMap<string, Placed>, SourceError> => {
+export const placeAll = (parts: ReadonlyArray<Part>): Result.Result<ReadonlyMap<string, Placed>, SourceError> => {
   const placed = new Map<string, Placed>()
   for (const { file, header } of parts) {
     for (const [name, info] of header.tensors) {
@@ -66,42 +67,51 @@ const checkVocabulary = (meta: Metadata, placed: ReadonlyMap<string, Placed>): R
     : wrong(name, `a row for each of the tokenizer's ${list.count} tokens`, `${rows} rows`)
 }
 
-/** Opens the model in the GGUF file at `path` (absolute), or in the split that the file is one of. */
-export const readGguf = Effect.fn("gguf.read")(function*(path: string) {
-  const paths = yield* Path.Path
-  const parts = yield* readParts(path)
+/** The checkpoint that the headers of a model's parts describe, the first in front; all checks are made here. */
+export const assemble = (
+  name: string,
+  parts: Parts,
+  placed: ReadonlyMap<string, Placed>,
+  tables: Tables
+): Result.Result<Checkpoint, SourceError> => {
   const [first] = parts
-  if (first === undefined) return yield* Effect.die(new Error("a split has a first part"))
-  const fail = failed(first.file.path)
   const meta = new Metadata(first.header)
-  const placed = yield* Effect.fromResult(placeAll(parts))
-  const tables = yield* readTables(placed)
   const read = Result.gen(function*() {
     // what the model is comes before what its tokens are: an unknown architecture has a tokenizer of its own
     yield* describe(meta, tables, 1)
     yield* checkVocabulary(meta, placed)
     const tokens = yield* readTokens(meta)
     const described = yield* describe(meta, tables, tokens.tokens.length)
-    return { tokens, described, tensors: yield* weights(described, placed) }
+    const tensors = yield* weights(described, placed)
+    const { bos } = tokens.tasks
+    const ids: Readonly<Record<string, unknown>> = {
+      ...(bos === undefined ? {} : { bos_token_id: bos }),
+      ...(tokens.ends.length === 0 ? {} : { eos_token_id: tokens.ends })
+    }
+    const dropsSpace = described.layout.modelType === "phi3"
+    const checkpoint: Checkpoint = {
+      path: first.file.path,
+      name,
+      kind: "gguf",
+      config: { ...described.config, ...ids },
+      generationConfig: ids,
+      tensors,
+      unheld: new Map(),
+      files: parts.map(({ file }) => file),
+      companions: [],
+      made: () => tokenizerFiles(tokens, { dropsSpace, positions: described.positions }),
+      warnings: tokens.warnings
+    }
+    return checkpoint
   })
-  const { described, tensors, tokens } = yield* Effect.mapError(Effect.fromResult(read), fail)
-  const { bos } = tokens.tasks
-  const ids: Readonly<Record<string, unknown>> = {
-    ...(bos === undefined ? {} : { bos_token_id: bos }),
-    ...(tokens.ends.length === 0 ? {} : { eos_token_id: tokens.ends })
-  }
-  return {
-    path: first.file.path,
-    name: modelName(paths.basename(first.file.path)),
-    kind: "gguf",
-    config: { ...described.config, ...ids },
-    generationConfig: ids,
-    tensors,
-    unheld: new Map(),
-    files: parts.map(({ file }) => file),
-    companions: [],
-    made: () =>
-      tokenizerFiles(tokens, { dropsSpace: described.layout.modelType === "phi3", positions: described.positions }),
-    warnings: tokens.warnings
-  } satisfies Checkpoint
+  return Result.mapError(read, failed(first.file.path))
+}
+
+/** Opens the model in the GGUF file at `path` (absolute), or in the split that the file is one of. */
+export const readGguf = Effect.fn("gguf.read")(function*(path: string) {
+  const paths = yield* Path.Path
+  const parts = yield* readParts(path)
+  const placed = yield* Effect.fromResult(placeAll(parts))
+  const tables = yield* readTables(placed)
+  return yield* Effect.fromResult(assemble(modelName(paths.basename(parts[0].file.path)), parts, placed, tables))
 })

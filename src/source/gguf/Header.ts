@@ -1,8 +1,8 @@
 import { Result } from "effect"
-import { Overlap, Truncated } from "../FileReason.ts"
 import { DTypeUnsupported, UnsupportedFormat } from "../ModelReason.ts"
 import { Cursor, numberBytes, type Problem } from "./Cursor.ts"
-import { otherType, type TensorType, tensorTypes } from "./Types.ts"
+import { type Info, place, type Row } from "./Place.ts"
+import { otherType, tensorTypes } from "./Types.ts"
 
 /** A value of the metadata; texts and lists stay in the header's bytes from `start` to `end`. */
 export type Value =
@@ -10,15 +10,6 @@ export type Value =
   | { readonly kind: "bool"; readonly value: boolean }
   | { readonly kind: "text"; readonly start: number; readonly end: number }
   | { readonly kind: "list"; readonly type: number; readonly count: number; readonly start: number }
-
-/** A tensor of the table. `shape` outermost first; `offset` in bytes from the file's start. */
-export interface Info {
-  readonly name: string
-  readonly type: TensorType
-  readonly shape: ReadonlyArray<number>
-  readonly offset: number
-  readonly bytes: number
-}
 
 /** What stands before the data of a GGUF file. */
 export interface Header {
@@ -104,7 +95,7 @@ const readList = (cursor: Cursor): Value | undefined => {
   }
   const count = Number(length)
   const start = cursor.at
-  if (type === TEXT) { for (let i = 0; i < count && !cursor.stopped; i++) cursor.range(`item ${i}`, left) }
+  if (type === TEXT) cursor.texts(count)
   else cursor.skip(count * each, "the list")
   return cursor.stopped ? undefined : { kind: "list", type, count, start }
 }
@@ -141,15 +132,6 @@ const readValues = (cursor: Cursor, count: number): ReadonlyMap<string, Value> =
   return values
 }
 
-/** A tensor of the table as it stands there: the offset counts from the start of the data. */
-interface Row {
-  readonly name: string
-  readonly type: TensorType
-  readonly shape: ReadonlyArray<number>
-  readonly offset: bigint
-  readonly bytes: number
-}
-
 const readShape = (cursor: Cursor): ReadonlyArray<number> | undefined => {
   const dimensions = cursor.u32("the dimensions in the tensor table")
   if (dimensions === undefined) return undefined
@@ -160,8 +142,8 @@ const readShape = (cursor: Cursor): ReadonlyArray<number> | undefined => {
   for (let i = 0; i < dimensions; i++) shape.unshift(cursor.u64("a shape of the tensor table") ?? 0n)
   if (cursor.stopped) return undefined
   const numbers = shape.reduce((product, dim) => product * dim, 1n)
-  return numbers < 1n || numbers >= 2n ** 50n
-    ? cursor.fail("a shape of 1 to 2^50 numbers", `shape [${shape.join(", ")}]`)
+  return numbers < 1n || numbers >= 2n ** 45n
+    ? cursor.fail("a shape of 1 to 2^45 numbers", `shape [${shape.join(", ")}]`)
     : shape.map(Number)
 }
 
@@ -211,66 +193,6 @@ const alignmentOf = (cursor: Cursor, values: ReadonlyMap<string, Value>): number
   cursor.where = "general.alignment"
   cursor.fail("a power of two", value.kind === "number" ? `${value.value}` : `a ${value.kind}`)
   return DEFAULT_ALIGNMENT
-}
-
-/** Where the tensors are, checked against the file and against each other. */
-const place = (
-  cursor: Cursor,
-  rows: ReadonlyMap<string, Row>,
-  alignment: number
-): ReadonlyMap<string, Info> => {
-  const up = (bytes: number) => Math.ceil(bytes / alignment) * alignment
-  const dataStart = up(cursor.at)
-  const dataBytes = Math.max(0, cursor.fileBytes - dataStart)
-  let packed = 0
-  for (const { bytes } of rows.values()) packed += up(bytes)
-  const infos = new Map<string, Info>()
-  for (const { bytes, name, offset, shape, type } of rows.values()) {
-    cursor.where = name
-    if (offset % BigInt(alignment) !== 0n) {
-      cursor.fail(`an offset that is a multiple of the alignment ${alignment}`, `offset ${offset}`)
-    }
-    // a file that was cut has offsets that would be right; one past what all tensors take is wrong in itself
-    if (offset >= BigInt(Math.max(dataBytes, packed))) {
-      cursor.fail(
-        `an offset before the end of the file, ${dataBytes} bytes from the start of the data`,
-        `offset ${offset}`
-      )
-    }
-    if (cursor.stopped) return infos
-    infos.set(name, { name, type, shape, offset: dataStart + Number(offset), bytes })
-  }
-  let before: Info | undefined
-  for (const info of [...infos.values()].sort((a, b) => a.offset - b.offset)) {
-    if (before !== undefined && info.offset < before.offset + before.bytes) {
-      // the one that comes later in the table is named first: it is the one that is out of order
-      const names = [...infos.keys()]
-      const [first, second] = names.indexOf(before.name) < names.indexOf(info.name) ? [before, info] : [info, before]
-      cursor.failWith(
-        new Overlap({
-          tensor: second.name,
-          other: first.name,
-          expected: first.offset + first.bytes - dataStart,
-          found: second.offset - dataStart
-        })
-      )
-      return infos
-    }
-    before = info
-    if (info.offset + info.bytes > cursor.fileBytes) {
-      cursor.failWith(
-        new Truncated({
-          tensor: info.name,
-          expected: info.bytes,
-          found: Math.max(0, cursor.fileBytes - info.offset),
-          fileExpected: Math.max(...Array.from(infos.values(), (one) => one.offset + one.bytes)),
-          fileFound: cursor.fileBytes
-        })
-      )
-      return infos
-    }
-  }
-  return infos
 }
 
 /**

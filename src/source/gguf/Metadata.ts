@@ -1,13 +1,14 @@
 import { Result } from "effect"
 import { HeaderInvalid } from "../FileReason.ts"
 import { ConfigUnsupported } from "../ModelReason.ts"
-import { numberAt, numberBytes, type Problem, textAt } from "./Cursor.ts"
+import { numberAt, numberBytes, type Problem, textAt, textsAt } from "./Cursor.ts"
 import type { Header, Value } from "./Header.ts"
 
 /** What reading a part of the metadata gives. */
 export type Read<A> = Result.Result<A, Problem>
 
-const FLOATS: ReadonlySet<number> = new Set([6, 12])
+const FLOAT32 = 6
+const FLOATS: ReadonlySet<number> = new Set([FLOAT32, 12])
 const TEXT = 8
 
 /** A fact of the file at `where` (a key, a tensor) that is wrong. */
@@ -20,6 +21,12 @@ export const unsupported = (where: string, expected: string, found: string) =>
 
 /** A text as errors show it. */
 export const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+
+/** The shortest decimal number that is this one in f32, as configurations have it: 1e-5, not 0.000009999999747378752. */
+const shortest = (value: number): number => {
+  const short = Number(value.toPrecision(7))
+  return Math.fround(short) === value ? short : value
+}
 
 /** Reads metadata by key; a value of another kind than asked for is an error that names the key. */
 export class Metadata {
@@ -72,7 +79,8 @@ export class Metadata {
   positive(key: string): Read<number | undefined> {
     return this.#optional(key, "a number above 0", (value) => {
       const number = value.kind === "number" ? Number(value.value) : Number.NaN
-      return Number.isFinite(number) && number > 0 ? number : undefined
+      if (!(Number.isFinite(number) && number > 0)) return undefined
+      return value.kind === "number" && value.type === FLOAT32 ? shortest(number) : number
     })
   }
 
@@ -84,33 +92,27 @@ export class Metadata {
     )
   }
 
-  /** A list of texts. */
-  texts(key: string): Read<ReadonlyArray<string> | undefined> {
+  /** A list of at most `most` texts. */
+  texts(key: string, most: number): Read<ReadonlyArray<string> | undefined> {
     const { bytes, values } = this.header
     const value = values.get(key)
     if (value === undefined) return Result.succeed(undefined)
     if (value.kind !== "list" || value.type !== TEXT) return wrong(key, "an array of strings", this.#show(value))
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-    const items: Array<string> = []
-    let at = value.start
-    for (let index = 0; index < value.count; index++) {
-      // the header's reader has walked over these lengths
-      const end = at + 8 + Number(view.getBigUint64(at, true))
-      const text = textAt(bytes, at + 8, end)
-      if (text === undefined) return wrong(`${key}[${index}]`, "a string of UTF-8", "other bytes")
-      items.push(text)
-      at = end
-    }
-    return Result.succeed(items)
+    if (value.count > most) return wrong(key, `at most ${most} strings`, this.#show(value))
+    const items = textsAt(bytes, value.start, value.count)
+    return typeof items === "number"
+      ? wrong(`${key}[${items}]`, "a string of UTF-8", "other bytes")
+      : Result.succeed(items)
   }
 
-  /** A list of finite numbers. */
-  numbers(key: string): Read<ReadonlyArray<number> | undefined> {
+  /** A list of `count` finite numbers. */
+  numbers(key: string, count: number): Read<ReadonlyArray<number> | undefined> {
     const { bytes, values } = this.header
     const value = values.get(key)
     if (value === undefined) return Result.succeed(undefined)
     const each = value.kind === "list" ? numberBytes(value.type) : undefined
     if (value.kind !== "list" || each === undefined) return wrong(key, "an array of numbers", this.#show(value))
+    if (value.count !== count) return wrong(key, `an array of ${count}, as there are tokens`, this.#show(value))
     const items: Array<number> = []
     for (let index = 0; index < value.count; index++) {
       const number = Number(numberAt(bytes, value.type, value.start + index * each))

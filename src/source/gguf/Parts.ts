@@ -11,9 +11,12 @@ export interface Part {
   readonly header: Header
 }
 
+/** The files of one model, the first in front. */
+export type Parts = readonly [Part, ...ReadonlyArray<Part>]
+
 /** A first read takes most headers in; the largest vocabularies take 15 MB. */
 const FIRST_BYTES = 2 ** 20
-const MOST_BYTES = 2 ** 27
+const MOST_BYTES = 2 ** 26
 
 const parse = Effect.fnUntraced(function*(path: string, bytes: Uint8Array, fileBytes: number) {
   return yield* Effect.mapError(
@@ -45,11 +48,12 @@ export const readHeader = Effect.fn("gguf.readHeader")(function*(path: string) {
 
 const pattern = /^(.*)-([0-9]{5})-of-([0-9]{5})\.gguf$/i
 
-/** The files of a split of `count` whose one file is called `name`; undefined where that is no such name. */
-export const partNames = (name: string, count: number): ReadonlyArray<string> | undefined => {
+/** The files of a split of `count`, first to last, one of which is called `name`; undefined where that is no such name. */
+export const partNames = (name: string, count: number): readonly [string, ...ReadonlyArray<string>] | undefined => {
   const [, start, , total] = pattern.exec(name) ?? []
   if (start === undefined || total === undefined || Number(total) !== count) return undefined
-  return Array.from({ length: count }, (_, index) => `${start}-${String(index + 1).padStart(5, "0")}-of-${total}.gguf`)
+  const nameOf = (number: number) => `${start}-${String(number).padStart(5, "0")}-of-${total}.gguf`
+  return [nameOf(1), ...Array.from({ length: count - 1 }, (_, index) => nameOf(index + 2))]
 }
 
 /** A model's name by its file: without the number of the part and the ending. */
@@ -85,6 +89,9 @@ const numberOf = Effect.fnUntraced(function*(path: string, meta: Metadata, key: 
   )
 })
 
+const wrong = (path: string, expected: string, found: string, tensor = "split.count") =>
+  new SourceError({ path, reason: new HeaderInvalid({ tensor, expected, found }) })
+
 /** The header of the file at `path` and, where it is one of a split, of all parts, the first in front. */
 export const readParts = Effect.fn("gguf.readParts")(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
@@ -92,9 +99,7 @@ export const readParts = Effect.fn("gguf.readParts")(function*(path: string) {
   const given = yield* readHeader(path)
   const meta = new Metadata(given.header)
   const count = (yield* numberOf(path, meta, "split.count", 0)) ?? 1
-  if (count <= 1) return [given]
-  const wrong = (at: string, expected: string, found: string, tensor = "split.count") =>
-    new SourceError({ path: at, reason: new HeaderInvalid({ tensor, expected, found }) })
+  if (count <= 1) return [given] satisfies Parts
   if (count > MOST_PARTS) return yield* wrong(path, `a split into at most ${MOST_PARTS} parts`, `${count}`)
   const folder = paths.dirname(path)
   const name = paths.basename(path)
@@ -111,8 +116,7 @@ export const readParts = Effect.fn("gguf.readParts")(function*(path: string) {
     const found = `no file ${missing.slice(0, 4).join(", ")}${missing.length > 4 ? ", …" : ""} (no such file)`
     return yield* wrong(path, `all files of a split into ${count} parts in one folder`, found)
   }
-  const parts: Array<Part> = []
-  for (const [index, file] of files.entries()) {
+  const read = Effect.fnUntraced(function*(file: string, index: number) {
     const at = paths.join(folder, file)
     const part = file === name ? given : yield* readHeader(at)
     const own = new Metadata(part.header)
@@ -122,13 +126,14 @@ export const readParts = Effect.fn("gguf.readParts")(function*(path: string) {
     if (number !== index) {
       return yield* wrong(at, `${index}, as the file's name says`, `${number ?? "no such key"}`, "split.no")
     }
-    parts.push(part)
-  }
-  const [first] = parts
+    return part
+  })
+  const parts: Parts = [
+    yield* read(files[0], 0),
+    ...yield* Effect.forEach(files.slice(1), (file, index) => read(file, index + 1))
+  ]
   const tensors = parts.reduce((sum, { header }) => sum + header.tensors.size, 0)
-  const said = first === undefined
-    ? undefined
-    : yield* numberOf(first.file.path, new Metadata(first.header), "split.tensors.count", 0)
+  const said = yield* numberOf(parts[0].file.path, new Metadata(parts[0].header), "split.tensors.count", 0)
   if (said !== undefined && said !== tensors) {
     return yield* wrong(path, `${said} tensors in all parts together`, `${tensors}`, "split.tensors.count")
   }

@@ -15,9 +15,9 @@ export interface Tasks {
 
 /** The tokenizer as the metadata describes it, checked. */
 export interface Tokens {
-  /** byte-level BPE with its merges, or SentencePiece's BPE, whose merges follow from scores */
+  /** byte-level BPE with its merges, two tokens and a space between, or SentencePiece's BPE, whose merges follow from scores */
   readonly model:
-    | { readonly kind: "bytes"; readonly split: Split; readonly merges: ReadonlyArray<readonly [string, string]> }
+    | { readonly kind: "bytes"; readonly split: Split; readonly merges: ReadonlyArray<string> }
     | { readonly kind: "pieces"; readonly scores: ReadonlyArray<number>; readonly spacePrefix: boolean }
   readonly tokens: ReadonlyArray<string>
   /** one of `tokenTypes` for each token */
@@ -32,6 +32,10 @@ export interface Tokens {
 }
 
 const KEY = "tokenizer.ggml"
+
+// The largest vocabularies have 262,000 tokens and 515,000 merges; what is larger would make us allocate for it.
+const MOST_TOKENS = 2 ** 19
+const MOST_MERGES = 2 ** 20
 
 // Tokens by which models end a turn where a file names only the end of a text. Source: llama.cpp, `llama_vocab::impl::load`.
 const turnEnds: ReadonlySet<string> = new Set([
@@ -55,21 +59,11 @@ const id = (meta: Metadata, name: string, count: number): Read<number | undefine
         : wrong(`${KEY}.${name}`, `a token below ${count}`, `${value}`)
   )
 
-const sized = <A>(
-  key: string,
-  values: ReadonlyArray<A> | undefined,
-  count: number
-): Read<ReadonlyArray<A> | undefined> =>
-  values === undefined || values.length === count
-    ? Result.succeed(values)
-    : wrong(key, `an entry for each of ${count} tokens`, `${values.length} entries`)
-
-const mergesOf = (meta: Metadata, tokens: ReadonlyArray<string>): Read<ReadonlyArray<readonly [string, string]>> =>
+const mergesOf = (meta: Metadata, tokens: ReadonlyArray<string>): Read<ReadonlyArray<string>> =>
   Result.gen(function*() {
     const key = `${KEY}.merges`
-    const lines = yield* meta.required(key, "an array of strings", meta.texts(key))
+    const lines = yield* meta.required(key, "an array of strings", meta.texts(key, MOST_MERGES))
     const known = new Set(tokens)
-    const merges: Array<readonly [string, string]> = []
     for (const [index, line] of lines.entries()) {
       // a space never stands in a byte-level token
       const space = line.indexOf(" ", 1)
@@ -82,9 +76,8 @@ const mergesOf = (meta: Metadata, tokens: ReadonlyArray<string>): Read<ReadonlyA
           quote(line)
         )
       }
-      merges.push([left, right])
     }
-    return merges
+    return lines
   })
 
 const splitOf = (meta: Metadata): Read<{ readonly split: Split; readonly warnings: ReadonlyArray<string> }> =>
@@ -125,12 +118,16 @@ export const readTokens = (meta: Metadata): Read<Tokens> =>
         quote(kind)
       )
     }
-    const listed = yield* meta.required(`${KEY}.tokens`, "an array of strings", meta.texts(`${KEY}.tokens`))
+    const listed = yield* meta.required(
+      `${KEY}.tokens`,
+      "an array of strings",
+      meta.texts(`${KEY}.tokens`, MOST_TOKENS)
+    )
     const count = listed.length
     if (count === 0) return yield* wrong(`${KEY}.tokens`, "at least one token", "an empty array")
     // as llama.cpp calls a token without text
     const tokens = listed.map((token, index) => token === "" ? `[EMPTY_${index}]` : token)
-    const types = (yield* sized(`${KEY}.token_type`, yield* meta.numbers(`${KEY}.token_type`), count)) ??
+    const types = (yield* meta.numbers(`${KEY}.token_type`, count)) ??
       tokens.map(() => tokenTypes.normal)
     const tasks = {
       bos: yield* id(meta, "bos_token_id", count),
@@ -154,12 +151,12 @@ export const readTokens = (meta: Metadata): Read<Tokens> =>
       })
     }
     const scoresKey = `${KEY}.scores`
-    const scores = yield* sized(scoresKey, yield* meta.numbers(scoresKey), count)
+    const scores = meta.numbers(scoresKey, count)
     return yield* checked({
       ...common,
       model: {
         kind: "pieces",
-        scores: yield* meta.required(scoresKey, "an array of numbers", Result.succeed(scores)),
+        scores: yield* meta.required(scoresKey, "an array of numbers", scores),
         spacePrefix: (yield* meta.bool(`${KEY}.add_space_prefix`)) ?? true
       },
       addBos: addBos ?? true,

@@ -2,9 +2,9 @@ import { Result } from "effect"
 import type { Coded } from "../../tensor/Coded.ts"
 import type { Tensor } from "../../tensor/Tensor.ts"
 import type { Described } from "./Config.ts"
-import type { Info } from "./Header.ts"
 import { type Read, unsupported, wrong } from "./Metadata.ts"
 import { hubName, isTable, requiredTensors } from "./Names.ts"
+import type { Info } from "./Place.ts"
 
 /** A tensor of the table, and the file of the split that holds it. */
 export interface Placed extends Info {
@@ -68,7 +68,7 @@ export const weights = (
       const turned = of === null ? 0 : of[1] === "q" ? heads : keyValueHeads
       if (turned > 0 && of?.[2] === "bias") return yield* unsupported(name, "attention without biases", "a bias")
       const ours = hubName(layout, name) ?? name
-      const addend = layout.offsetNorms && /norm\.weight$/.test(name) ? -1 : 0
+      const addend = layout.offsetNorms && name.endsWith("norm.weight") ? -1 : 0
       if (addend !== 0 && !info.type.plain) {
         return yield* unsupported(name, "a norm in F32, F16 or BF16", info.type.name)
       }

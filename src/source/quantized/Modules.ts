@@ -1,6 +1,6 @@
-import { Effect, Result } from "effect"
+import { Array as Arr, Effect, Result } from "effect"
 import type { Tensor } from "../../tensor/Tensor.ts"
-import { UnsupportedQuantization } from "../ModelReason.ts"
+import { PieceInvalid, UnsupportedQuantization } from "../ModelReason.ts"
 import { SourceError } from "../SourceError.ts"
 import { activationSuffixes, compressedSuffixes, compressedWeight } from "./compressed.ts"
 import type { CompressedGroup } from "./CompressedSettings.ts"
@@ -81,6 +81,19 @@ const counted = (weights: ReadonlyArray<Tensor>): ReadonlyArray<string> => {
     ]
 }
 
+/** The first failure, which names the modules that the others are about. */
+const together = ([first, ...others]: Arr.NonEmptyReadonlyArray<SourceError>): SourceError => {
+  const { path, reason } = first
+  if (reason._tag !== "PieceInvalid") return first
+  const { expected, found, tensor } = reason
+  const also = others.flatMap(({ reason: other }) =>
+    other._tag !== "PieceInvalid"
+      ? []
+      : [other.expected === expected ? other.tensor : `${other.tensor} (${other.expected} expected)`]
+  )
+  return new SourceError({ path, reason: new PieceInvalid({ tensor, expected, found, also }) })
+}
+
 /** Puts the pieces of every quantised module together; everything is checked but the numbers themselves. `config`: the file that says how. */
 export const assemble = Effect.fn("quantized.assemble")(
   function*(config: string, settings: Settings, stored: ReadonlyMap<string, Tensor>) {
@@ -90,21 +103,26 @@ export const assemble = Effect.fn("quantized.assemble")(
     const groupOf = settings.method === "compressed-tensors"
       ? yield* Effect.fromResult(groupFinder(config, settings.groups))
       : undefined
-    const read = Effect.fnUntraced(function*([module, file]: readonly [string, string]) {
+    const readOne = Effect.fnUntraced(function*([module, file]: readonly [string, string]) {
       const pieces = new Pieces(module, file, stored)
       const other = stored.get(`${module}.weight`)
+      const packed = isCompressed ? "weight_packed" : "qweight"
+      if (other !== undefined && pieces.find(packed) !== undefined) {
+        return yield* Effect.fromResult(pieces.wrong("", `either weight or ${packed}`, "both"))
+      }
       if (settings.method !== "compressed-tensors") return yield* legacyWeight(pieces, settings)
       const group = groupOf?.(module)
       if (group === undefined || settings.ignore.includes(module)) {
         const found = group === undefined ? "none" : `ignore: ${module}`
         return yield* Effect.fromResult(pieces.wrong("", "a group of config.json for its quantised tensors", found))
       }
-      if (other !== undefined && pieces.find("weight_packed") !== undefined) {
-        return yield* Effect.fromResult(pieces.wrong("", "either weight or weight_packed", "both"))
-      }
       return yield* compressedWeight(pieces, group)
     })
-    const weights = yield* Effect.forEach(modulesOf(stored, suffixes), read, { concurrency })
+    const read = yield* Effect.forEach(modulesOf(stored, suffixes), (module) => Effect.result(readOne(module)), {
+      concurrency
+    })
+    const [weights, failures] = Arr.separate(read)
+    if (Arr.isReadonlyArrayNonEmpty(failures)) return yield* together(failures)
     if (weights.length === 0) {
       const expected = `modules that ${settings.method} quantised`
       return yield* Effect.fromResult(new Pieces("the weights", config, stored).wrong("", expected, "none"))

@@ -44,7 +44,7 @@ export class Pieces {
   wrong(suffix: string, expected: string, found: string): Result.Result<never, SourceError> {
     const tensor = suffix === "" ? this.name : `${this.name}.${suffix}`
     const path = this.find(suffix)?.range.file ?? this.path
-    return Result.fail(new SourceError({ path, reason: new PieceInvalid({ tensor, expected, found }) }))
+    return Result.fail(new SourceError({ path, reason: new PieceInvalid({ tensor, expected, found, also: [] }) }))
   }
 
   /** A tensor of one of these number formats and this many dimensions, none of them 0. */

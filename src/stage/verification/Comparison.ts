@@ -20,6 +20,7 @@ import { workspaceFailure } from "../Disk.ts"
 import { type Activations, anglesOf, maskOf, matrix, rowRange, rowsOf } from "./Activations.ts"
 import { checkLayer, checkTensor } from "./Programs.ts"
 import { openReference, type ReferenceModel } from "./ReferenceModel.ts"
+import { checkTables } from "./Tables.ts"
 
 import type { VerifyError, VerifyOptions } from "../Verifier.ts"
 
@@ -27,7 +28,7 @@ import type { VerifyError, VerifyOptions } from "../Verifier.ts"
 const ROWS = 8
 
 /** Tokens of "quick" at most. */
-const QUICK_TOKENS = 32
+const QUICK_TOKENS = 16
 
 /** Tokens of "full" at most, and those whose distributions are compared. */
 const FULL_TOKENS = 192
@@ -88,7 +89,7 @@ const scratchFolder = Effect.fnUntraced(function*(output: string) {
   }).pipe(Effect.mapError(workspaceFailure(own)))
 })
 
-/** A runtime of its own: the float model and the programs run side by side, each on half of the cores. */
+/** A runtime of its own: the float model and the programs run side by side. */
 const ownRuntime = Effect.map(Layer.build(Layer.fresh(Runtime.layer)), Context.get(Runtime))
 
 const f32s = (value: Values | undefined): Float32Array =>
@@ -160,20 +161,25 @@ export const compareBuild = Effect.fnUntraced(
     const wanted = Math.min(mode === "quick" ? ROWS : FULL_ROWS, tokens)
 
     const scratch = yield* scratchFolder(output)
-    const threads = Math.max(1, Math.floor(navigator.hardwareConcurrency / 2))
+    // The float model is what takes the time: it has all cores, the programs what it leaves.
+    const cores = navigator.hardwareConcurrency
+    const threads = Math.max(1, Math.floor(cores / 2))
     const runtime = yield* ownRuntime
-    const reference = yield* openReference(job, { runtime: yield* ownRuntime, scratch, threads })
+    const reference = yield* openReference(job, { runtime: yield* ownRuntime, scratch, threads: cores })
     const embedded = yield* reference.embed(ids)
     const checks = [
       yield* checkTensor(
         {
           program: "embeddings",
           tensor: "rows",
-          arithmetic: config.embeddings.scales === null ? "FLOAT" : "A_BF16_W_INT8"
+          arithmetic: config.embeddings.scales === null && job.checkpoint.kind === "huggingface"
+            ? "FLOAT"
+            : "A_BF16_W_INT8"
         },
         yield* builtRows(config, devkit, ids),
         embedded
-      )
+      ),
+      ...yield* checkTables(facts, config)
     ]
 
     /** What enters a layer of the float model beside hidden, by the model's facts. */

@@ -14,6 +14,7 @@ import { type Arithmetic, kindOf, thresholds } from "../../verify/Thresholds.ts"
 import type { TensorCheck } from "../../verify/Verification.ts"
 import { OutputBroken } from "../../verify/VerificationFailed.ts"
 import { type Activations, anglesOf, maskOf, rowRange, rowsOf } from "./Activations.ts"
+import { runOnce } from "./RunOnce.ts"
 
 const floats = ({ data }: Values): Float32Array => data instanceof Float32Array ? data : new Float32Array()
 
@@ -150,21 +151,15 @@ export const checkLayer = Effect.fnUntraced(function*(
       const graph = graphs.get(name)
       if (graph === undefined) return []
       const shown = withLogits(accuracy === FAST_ACCURACY ? graph : withAccuracy(graph, accuracy))
-      const session = yield* runtime.load({
+      const given = givenTo(options, index, isGroup, reference, isGroup ? {} : before)
+      const made = yield* runOnce(runtime, shown, {
         name,
-        model: encode(shown),
         folder,
         threads,
         accuracy,
         // scales of codes are constants that the kernels want as f32; plain weights would be cast at load and kept
         optimisation: readsCodes(graph) ? "basic" : "disabled"
-      })
-      const given = givenTo(options, index, isGroup, reference, isGroup ? {} : before)
-      const feeds = Object.fromEntries(shown.inputs.flatMap((input) => {
-        const value = given[input.name]
-        return value === undefined ? [] : [[input.name, value] as const]
-      }))
-      const made = yield* session.run(feeds)
+      }, given)
       const arithmetic = arithmeticOf(job, chosen, graph)
       return yield* Effect.forEach(shown.outputs, ({ name: tensor }) => {
         const [found, whole] = [made[tensor], reference[tensor]]
@@ -180,6 +175,6 @@ export const checkLayer = Effect.fnUntraced(function*(
           kindOf(tensor) === "stream" ? given["hidden"] : undefined
         )
       })
-    }).pipe(Effect.scoped))
+    }))
   return checked.flat()
 })

@@ -1,6 +1,5 @@
 import { Effect, FileSystem, Path } from "effect"
 import type { Graph } from "../../onnx/Graph.ts"
-import { encode } from "../../onnx/OnnxFile.ts"
 import { graphOf, type Job } from "../../plan/Job.ts"
 import type { Program } from "../../plan/Parts.ts"
 import { programsOf } from "../../plan/Plan.ts"
@@ -14,6 +13,7 @@ import type { Runtime } from "../../verify/Runtime.ts"
 import { ReferenceBroken } from "../../verify/VerificationFailed.ts"
 import { workspaceFailure } from "../Disk.ts"
 import { type Activations, matrix } from "./Activations.ts"
+import { runOnce } from "./RunOnce.ts"
 
 /** Matrices are cast to f32 in runs of rows of this many bytes at most. */
 const CHUNK = 32 * 2 ** 20
@@ -29,6 +29,9 @@ export interface ReferenceOptions {
 const isFloat = (dtype: string): dtype is FloatDType =>
   ["f32", "f16", "bf16", "f8_e4m3", "f8_e5m2"].some((name) => name === dtype)
 
+const failed = <A, R>(effect: Effect.Effect<A, Parameters<ReturnType<typeof workspaceFailure>>[0], R>, at: string) =>
+  Effect.mapError(effect, workspaceFailure(at))
+
 /** The parts of a layer in the order in which a token meets them. */
 const partsOf = (job: Job, index: number): ReadonlyArray<Program> =>
   programsOf(job, index).map(({ program }) => program).filter(({ isGroup }) => isGroup)
@@ -43,8 +46,6 @@ export const openReference = Effect.fnUntraced(function*(job: Job, { runtime, sc
   const path = yield* Path.Path
   const kernels = yield* Kernels
   const { embedding } = job.model.facts
-  const failed = <A, R>(effect: Effect.Effect<A, Parameters<ReturnType<typeof workspaceFailure>>[0], R>, at: string) =>
-    Effect.mapError(effect, workspaceFailure(at))
 
   // onnxruntime follows no link that leaves the session's folder: paths are real ones, and the folder is the root
   const real = new Map<string, string>()
@@ -83,20 +84,22 @@ export const openReference = Effect.fnUntraced(function*(job: Job, { runtime, sc
   const run = Effect.fn("ReferenceModel.run")(function*(program: Program, given: Activations) {
     const graph = floatGraph(job, program)
     const places = yield* placesOf(graph)
-    const session = yield* runtime.load({
+    // the head apart, the others' matrices in runs of rows
+    const options = {
       name: `${graph.name} of the float model`,
-      model: encode(chunked(placed(graph, (name) => places.get(name)), CHUNK)),
       folder: root,
       threads,
       accuracy: 1,
       // constants would be cast to f32 at load and kept, all of them at once
       optimisation: "disabled"
-    })
-    const feeds = Object.fromEntries(graph.inputs.flatMap(({ name }) => {
-      const value = given[name]
-      return value === undefined ? [] : [[name, value] as const]
-    }))
-    const made = yield* session.run(feeds)
+    } as const
+    const made = yield* runOnce(
+      runtime,
+      placed(graph, (name) => places.get(name)),
+      options,
+      given,
+      (one) => chunked(one, CHUNK)
+    )
     for (const [tensor, { data, shape }] of Object.entries(made)) {
       const fault = data instanceof Float32Array ? faultOf(data, data) : undefined
       if (fault !== undefined) {

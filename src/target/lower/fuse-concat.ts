@@ -1,9 +1,19 @@
 import type { Attribute, Graph, Initializer, Node } from "../../onnx/Graph.ts"
 import type { Pass } from "../../onnx/pass/Pass.ts"
 
+/** What is added to a product: `Gemm(sums, minimum + shift of the scales, product)`; see `centre`. */
+interface Addition {
+  readonly gemm: Node
+  /** Add, and the Mul before it */
+  readonly add: Node
+  readonly shift: Node
+  readonly minimum: Initializer
+}
+
 /** One of the products that are put side by side. */
 interface Product {
   readonly node: Node
+  readonly addition: Addition | undefined
   readonly codes: Initializer
   /** the scales' initialiser, and the Cast that makes f32 of it, where there is one */
   readonly scales: Initializer
@@ -17,9 +27,18 @@ const int = (value: number): Attribute => ({ kind: "int", value })
 const rowsOf = ({ attributes: { N } }: Node): number => N?.kind === "int" ? N.value : 0
 
 /** All that must be equal in products that become one; `N` is what differs. */
-const kindOf = ({ cast, codes, node, scales }: Product): string => {
+const kindOf = ({ addition, cast, codes, node, scales }: Product): string => {
   const { N: _, ...rest } = node.attributes
-  return JSON.stringify([node.inputs[0], rest, cast?.attributes, codes.dtype, codes.shape.slice(1), scales.dtype])
+  const added = addition === undefined ? undefined : [addition.gemm.inputs[0], addition.shift.inputs[1]]
+  return JSON.stringify([
+    node.inputs[0],
+    rest,
+    cast?.attributes,
+    codes.dtype,
+    codes.shape.slice(1),
+    scales.dtype,
+    added
+  ])
 }
 
 /** The bytes of the second follow those of the first. */
@@ -44,6 +63,34 @@ interface Fused {
   readonly initializers: ReadonlyArray<Initializer>
 }
 
+/** The additions of products as one, to the joint product `codes`; its constants and nodes. */
+const fuseAdditions = (
+  concat: Node,
+  products: ReadonlyArray<Product>,
+  scales: string,
+  codes: string
+): Fused | undefined => {
+  const additions = products.flatMap(({ addition }) => addition === undefined ? [] : [addition])
+  const [first] = additions
+  if (first === undefined) return { initializers: [], nodes: [] }
+  const touching = additions.slice(1).every(({ minimum }, i) => follows((additions[i] ?? first).minimum, minimum))
+  const [, ...rest] = first.minimum.shape
+  const rows = additions.reduce((sum, { minimum }) => sum + (minimum.shape[0] ?? 0), 0)
+  const minimum = touching
+    ? joined(`${concat.name}.minimum`, additions.map((addition) => addition.minimum), [rows, ...rest])
+    : undefined
+  if (minimum === undefined) return undefined
+  const [shift, whole] = [`${minimum.name}.shift`, `${minimum.name}.centred`]
+  return {
+    initializers: [minimum],
+    nodes: [
+      { ...first.shift, name: shift, inputs: [scales, first.shift.inputs[1] ?? ""], outputs: [shift] },
+      { ...first.add, name: whole, inputs: [minimum.name, shift], outputs: [whole] },
+      { ...first.gemm, name: concat.name, inputs: [first.gemm.inputs[0] ?? "", whole, codes], outputs: concat.outputs }
+    ]
+  }
+}
+
 const fuse = (concat: Node, products: ReadonlyArray<Product>): Fused | undefined => {
   const [first] = products
   if (first === undefined || products.length < 2) return undefined
@@ -60,10 +107,13 @@ const fuse = (concat: Node, products: ReadonlyArray<Product>): Fused | undefined
   if (codes === undefined || scales === undefined) return undefined
   const bias = `${concat.name}.bias`
   const value = first.cast === undefined ? scales.name : `${concat.name}.scales_f32`
+  const sum = first.addition === undefined ? undefined : `${concat.name}.product`
+  const additions = fuseAdditions(concat, products, value, sum ?? "")
+  if (additions === undefined) return undefined
   const inputs = [first.node.inputs[0] ?? "", codes.name, value, "", "", ...biased === 0 ? [] : [bias]]
   while (inputs.at(-1) === "") inputs.pop()
   return {
-    initializers: [codes, scales],
+    initializers: [codes, scales, ...additions.initializers],
     nodes: [
       ...(first.cast === undefined ? [] : [{ ...first.cast, name: value, inputs: [scales.name], outputs: [value] }]),
       // constants side by side: onnxruntime folds this when it loads the graph
@@ -76,18 +126,20 @@ const fuse = (concat: Node, products: ReadonlyArray<Product>): Fused | undefined
       }]),
       {
         ...first.node,
-        name: concat.name,
+        name: sum ?? concat.name,
         inputs,
-        outputs: concat.outputs,
+        outputs: sum === undefined ? concat.outputs : [sum],
         attributes: { ...first.node.attributes, N: int(rows) }
-      }
+      },
+      ...additions.nodes
     ]
   }
 }
 
 /**
  * `Concat` along the last dimension of MatMulNBits over one input becomes one MatMulNBits where codes and scales touch in one
- * file (q, k, v; gate, up). Biases: all or none. Products with zero points of their own stay apart.
+ * file (q, k, v; gate, up), with what is added to them (`centre`). Biases: all or none. Products with zero points of their own
+ * stay apart.
  */
 export const fuseConcat = {
   name: "fuse-concat",
@@ -98,9 +150,19 @@ export const fuseConcat = {
     for (const name of [...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.map(({ name }) => name)]) {
       uses.set(name, (uses.get(name) ?? 0) + 1)
     }
+    const additionOf = (gemm: Node | undefined): Addition | undefined => {
+      const add = makers.get(gemm?.inputs[1] ?? "")
+      const shift = makers.get(add?.inputs[1] ?? "")
+      const minimum = initializers.get(add?.inputs[0] ?? "")
+      return gemm?.op === "Gemm" && add?.op === "Add" && shift?.op === "Mul" && minimum !== undefined
+        ? { gemm, add, shift, minimum }
+        : undefined
+    }
     const productOf = (value: string): Product | undefined => {
-      const node = makers.get(value)
-      if (node?.op !== "MatMulNBits" || uses.get(value) !== 1) return undefined
+      const addition = additionOf(makers.get(value))
+      const product = addition?.gemm.inputs[2] ?? value
+      const node = makers.get(product)
+      if (node?.op !== "MatMulNBits" || uses.get(value) !== 1 || uses.get(product) !== 1) return undefined
       const [, codesName = "", scalesName = "", zeroPoints = "", groups = "", bias = ""] = node.inputs
       const maker = makers.get(scalesName)
       const cast = maker?.op === "Cast" ? maker : undefined
@@ -111,7 +173,7 @@ export const fuseConcat = {
       ) {
         return undefined
       }
-      return { node, codes, scales, cast, bias, rows: rowsOf(node) }
+      return { node, addition, codes, scales, cast, bias, rows: rowsOf(node) }
     }
     const added: Array<Initializer> = []
     const nodes = graph.nodes.flatMap((node): ReadonlyArray<Node> => {

@@ -1,5 +1,4 @@
-import { interleavedRow } from "../../../tensor/Coded.ts"
-import type { Form } from "../../../tensor/Coded.ts"
+import { type Form, interleavedRow } from "../../../tensor/Coded.ts"
 import type { Tensor } from "../../../tensor/Tensor.ts"
 import type { Format } from "../Format.ts"
 
@@ -70,6 +69,7 @@ export const blockFormat = ({ bytes, codes, name, numbers, plain, values }: Bloc
     const columns = columnsOf(tensor)
     const rows = countOf(tensor) / columns
     const stored = values(blocks, rows * columns)
+    if (interleavedHeads === 0 && addend === 0) return stored
     const ordered = new Float32Array(stored.length)
     for (let row = 0; row < rows; row++) {
       const from = interleavedRow(row, rows, interleavedHeads) * columns

@@ -1,6 +1,7 @@
 // Codes in our form: `[rows × blocks · size]` of 4 bits (low nibble first) or 8, scales `[rows × blocks]` f16 or f32;
 // w = (code − zero) · scale (+ minimum), each operation rounded to f32. Zero points are one for all (`zeros` = 0) or one a block,
 // each row beginning at a byte. `minimum` = 0: there is none.
+import { two112 } from "./constants"
 import { saw, sawValue } from "./facts"
 import { half } from "./numbers"
 
@@ -24,6 +25,17 @@ function zeroRow(bits: i32, blocks: i32): usize {
   return bits == 4 ? <usize>(blocks + 1) >> 1 : <usize>blocks
 }
 
+// Four scales; an f16 that is not finite becomes NaN, with which no comparison holds.
+// @ts-ignore: decorator
+@inline
+function scales4(scales: usize, isHalf: bool, i: usize): v128 {
+  if (!isHalf) return v128.load(scales + (i << 2))
+  const bits = v128.load_ext<u16>(scales + (i << 1))
+  const magnitude = v128.and(bits, i32x4.splat(0x7fff))
+  const value = f32x4.mul(i32x4.shl(magnitude, 13), two112())
+  return v128.or(v128.or(value, i32x4.shl(i32x4.shr_u(bits, 15), 31)), i32x4.ge_u(magnitude, i32x4.splat(0x7c00)))
+}
+
 /**
  * Looks for numbers that are not finite and for the largest magnitude. `low` and `high` are the smallest and the largest code that
  * the format can have: the numbers of a block lie between theirs, and a block that these prove harmless is not looked at.
@@ -33,8 +45,22 @@ export function survey(
   scales: usize, isHalf: bool, minimum: usize, low: i32, high: i32
 ): void {
   let best: f32 = 0, i: usize = 0
+  const down = f32x4.splat(<f32>(low - zero)), up = f32x4.splat(<f32>(high - zero))
   for (let r = 0; r < rows; r++) {
     for (let b = 0; b < blocks; b++, i++) {
+      if (zeros == 0 && b + 4 <= blocks) {
+        const s = scales4(scales, isHalf, i)
+        const m4 = minimum == 0 ? f32x4.splat(0) : v128.load(minimum + (i << 2))
+        const most = f32x4.max(
+          f32x4.abs(f32x4.add(f32x4.mul(down, s), m4)),
+          f32x4.abs(f32x4.add(f32x4.mul(up, s), m4))
+        )
+        if (v128.all_true<i32>(f32x4.le(most, f32x4.splat(best)))) {
+          b += 3
+          i += 3
+          continue
+        }
+      }
       const z = zeros == 0 ? zero : codeAt(zeros, bits, b)
       const scale = scaleAt(scales, isHalf, i)
       const m: f32 = minimum == 0 ? 0 : load<f32>(minimum + (i << 2))

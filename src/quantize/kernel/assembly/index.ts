@@ -7,3 +7,4 @@ export { recode_Q4_0, recode_Q4_1, recode_Q5_0, recode_Q5_1, recode_Q8_0 } from 
 export { recode_Q2_K, recode_Q3_K, recode_Q4_K, recode_Q5_K, recode_Q6_K } from "./k"
 export { recode_IQ4_NL, recode_IQ4_XS, recode_MXFP4 } from "./book"
 export { recode_TQ1_0, recode_TQ2_0 } from "./ternary"
+export { gather_nibbles, transpose_words, untangle_words } from "./words"

@@ -2,7 +2,6 @@ import { awqNibbles } from "../../format/quantized/integers.ts"
 import { sidesOf } from "../../format/quantized/Layout.ts"
 import type { Source } from "./Rows.ts"
 import { Stripe } from "./Stripe.ts"
-import { transposeWords, untangle } from "./Words.ts"
 
 /** Reads what a format stores into `[count × …]` rows of unsigned codes, columns in their order, words or bytes whole. */
 export interface Stored {
@@ -56,8 +55,10 @@ export const gptqCodes = (source: Source): Stored => {
   return {
     sizes: [stripe.bytes],
     rowBytes: height * 4,
-    read: ([at = 0], first, count, to) =>
-      transposeWords(wordsOf(source), stripe.load(read, at, first, count), height, count, to)
+    read: ([buffer = 0], first, count, to) => {
+      const { at, stride } = stripe.load(read, buffer, first, count)
+      source.instance.exports.transpose_words(at, stride, height, count, to)
+    }
   }
 }
 
@@ -67,12 +68,13 @@ export const awqCodes = (source: Source): Stored => {
   const stripe = new Stripe(columns, rows / 8, 4, Math.ceil(source.most / 8) + 1)
   const read = source.piece("packed")
   return {
-    sizes: [stripe.bytes],
+    // the kernel reads up to three words more
+    sizes: [stripe.bytes + 12],
     rowBytes: Math.ceil(columns / 8) * 4,
-    read: ([at = 0], first, count, to) => {
+    read: ([buffer = 0], first, count, to) => {
       const word = Math.floor(first / 8), skip = first - word * 8
-      const loaded = stripe.load(read, at, word, Math.ceil((skip + count) / 8))
-      untangle(wordsOf(source), loaded, columns, skip, count, to)
+      const { at, stride } = stripe.load(read, buffer, word, Math.ceil((skip + count) / 8))
+      source.instance.exports.untangle_words(at, stride, columns, skip, count, to)
     }
   }
 }

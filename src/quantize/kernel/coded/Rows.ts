@@ -35,7 +35,7 @@ export interface CodeRows {
   /** the model's rows `first` … `first + count`, `[count × …]` as `Form` says */
   readonly read: (buffers: ReadonlyArray<number>, first: number, count: number, to: Addresses) => void
   /** which input each stored column multiplies, i32 `[columns]`; for forms that are ordered */
-  readonly order?: () => Int32Array
+  readonly order?: ((buffers: ReadonlyArray<number>) => Int32Array) | undefined
 }
 
 /** Rows that come as f32. */

@@ -75,7 +75,7 @@ const recode = (loop: Loop, rows: CodeRows, to: CodedPlace): Seen => {
   const at = { codes, scales, zeros, minimum }
   const write = files.destination(to.file)
   if (task.first === 0 && rows.order !== undefined) {
-    const order = rows.order()
+    const order = rows.order(buffers)
     write(new Uint8Array(order.buffer, order.byteOffset, order.byteLength), 0, order.byteLength, to.order ?? 0)
   }
   return chunks(
@@ -91,6 +91,17 @@ const recode = (loop: Loop, rows: CodeRows, to: CodedPlace): Seen => {
   )
 }
 
+/** Stored columns of f32 rows at an address back to where the model has them. */
+const restore = (instance: Instance, order: Int32Array, count: number, at: number): void => {
+  const columns = order.length
+  const numbers = new Float32Array(instance.exports.memory.buffer, at, count * columns)
+  const stored = new Float32Array(columns)
+  for (let from = 0; from < count * columns; from += columns) {
+    stored.set(numbers.subarray(from, from + columns))
+    for (let column = 0; column < columns; column++) numbers[from + (order[column] ?? 0)] = stored[column] ?? 0
+  }
+}
+
 /** Something that puts f32 `[count × columns]` to an address: the reader of rows, or what makes numbers of its codes. */
 const asFloats = ({ columns, instance, most }: Loop, rows: CodeRows | FloatRows): FloatRows => {
   if (rows.kind === "floats") return rows
@@ -104,6 +115,7 @@ const asFloats = ({ columns, instance, most }: Loop, rows: CodeRows | FloatRows)
       const at = { codes, scales, zeros, minimum }
       rows.read(buffers, first, count, at)
       instance.exports.expand(...description(form, columns, blocks, count, at), to)
+      if (rows.order !== undefined) restore(instance, rows.order(buffers), count, to)
     }
   }
 }

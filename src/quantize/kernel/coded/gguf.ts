@@ -23,7 +23,7 @@ const reader = ({ coded, piece, rows }: Source, rowBytes: number) => {
   }
 }
 
-/** Types of GGUF: repacked by a kernel where codes take them, else decoded by their reference, which is slow (1 % as fast). */
+/** Types of GGUF: repacked by a kernel where codes take them, else decoded by their reference, which takes some 30 ns a number. */
 export const gguf: Family = {
   reads: (format) => format.startsWith(prefix),
   open: (source) => {

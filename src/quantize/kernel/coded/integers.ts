@@ -20,12 +20,13 @@ import { arrangeRow } from "./Words.ts"
 /** Bytes of a scale as it is stored. */
 const widthOf = (source: Source): 2 | 4 => pieceOf(source.tensor, "scale")?.dtype === "f32" ? 4 : 2
 
-const layouts: Readonly<
-  Record<
-    string,
-    (source: Source) => { readonly codes: Stored; readonly scales: Aside; readonly zeros: (source: Source) => Aside }
-  >
-> = {
+interface Layout {
+  readonly codes: Stored
+  readonly scales: Aside
+  readonly zeros: (source: Source) => Aside
+}
+
+const layouts: Readonly<Record<string, (source: Source) => Layout>> = {
   packed: (source) => ({ codes: rowCodes(source), scales: rowScales(source, widthOf(source)), zeros: packedZeros }),
   int8: (source) => ({ codes: rowCodes(source), scales: rowScales(source, widthOf(source)), zeros: int8Zeros }),
   gptq: (source) => ({ codes: gptqCodes(source), scales: groupScales(source, widthOf(source)), zeros: groupZeros }),
@@ -33,10 +34,12 @@ const layouts: Readonly<
   awq: (source) => ({ codes: awqCodes(source), scales: groupScales(source, widthOf(source)), zeros: groupZeros })
 }
 
-/** Which column each stored place gets; undefined where columns are in order. */
+/** Which column each place gets; the same stays at `scratch` as i32. */
 const readOrder = ({ columns, instance, piece, tensor }: Source, scratch: number): Int32Array => {
   piece("g_idx")(scratch, 0, columns * 4)
-  return orderOf(groupReader(tensor, instance.bytes.slice(scratch, scratch + columns * 4)), columns)
+  const order = orderOf(groupReader(tensor, instance.bytes.slice(scratch, scratch + columns * 4)), columns)
+  instance.bytes.set(new Uint8Array(order.buffer), scratch)
+  return order
 }
 
 /** What of a scale goes where: bits of our f16 or f32, each as often as a group has blocks. */
@@ -98,11 +101,11 @@ const open = (source: Source): CodeRows => {
   const zeros = pieceOf(tensor, "zero_point") === undefined ? undefined : layout.zeros(source)
   const form = integerForm(tensor) ?? readForm(tensor)
   const padded = Math.ceil(columns / form.block) * form.block * form.bits / 8
-  const isSame = !form.ordered && padded === codes.rowBytes
+  const isSame = !form.ordered && padded === codes.rowBytes && padded === columns * form.bits / 8
   const middle = 2 ** (form.bits - 1)
-  // 0: whole words are read, and the last may reach past the rows
-  const own = [columns * 4, isSame ? 0 : most * codes.rowBytes + 4]
+  const own = [columns * 4, isSame ? 0 : most * codes.rowBytes]
   let order: Int32Array | undefined
+  const orderAt = (scratch: number): Int32Array => order ??= readOrder(source, scratch)
   return {
     kind: "codes",
     form,
@@ -113,21 +116,21 @@ const open = (source: Source): CodeRows => {
       const ofCodes = buffers.slice(0, codes.sizes.length)
       const ofScales = buffers.slice(codes.sizes.length, codes.sizes.length + scales.sizes.length)
       const ofZeros = buffers.slice(codes.sizes.length + scales.sizes.length)
-      if (form.ordered) order ??= readOrder(source, scratch)
+      const by = form.ordered ? { columns: orderAt(scratch), at: scratch } : undefined
       codes.read(ofCodes, first, count, isSame ? to.codes : raw)
       const scaleOf = scales.read(ofScales, first, count)
       const zeroOf = zeros?.read(ofZeros, first, count)
       if (!isSame) {
-        const arrangement = { bits: form.bits, columns, order, padded }
+        const arrangement = { bits: form.bits, columns, order: by, padded }
         for (let row = 0; row < count; row++) {
           const zero = form.zeros === "stored" ? zeroOf?.(row, 0) ?? middle : middle
-          arrangeRow(instance.bytes, arrangement, raw + row * codes.rowBytes, to.codes + row * padded, zero)
+          arrangeRow(instance, arrangement, raw + row * codes.rowBytes, to.codes + row * padded, zero)
         }
       }
       writeScales(source, form, scaleOf, count, to.scales)
       if (zeroOf !== undefined) writeZeros(source, form, zeroOf, scaleOf, count, to)
     },
-    ...form.ordered ? { order: ([scratch = 0]: ReadonlyArray<number>) => order ??= readOrder(source, scratch) } : {}
+    order: form.ordered ? ([scratch = 0]) => orderAt(scratch) : undefined
   }
 }
 

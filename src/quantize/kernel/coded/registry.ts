@@ -1,8 +1,10 @@
 import type { Tensor } from "../../../tensor/Tensor.ts"
+import { floats } from "./floats.ts"
 import { gguf } from "./gguf.ts"
+import { integers } from "./integers.ts"
 import type { Family } from "./Rows.ts"
 
-const families: ReadonlyArray<Family> = [gguf]
+const families: ReadonlyArray<Family> = [gguf, integers, floats]
 
 /** Who reads a coded tensor. That nobody does is a defect: every format has a reader. */
 export const familyOf = ({ coded, name }: Tensor): Family => {

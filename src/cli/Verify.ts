@@ -1,0 +1,58 @@
+import { Console, Effect, Path } from "effect"
+import { CompileRequest } from "../plan/Request.ts"
+import { Progress } from "../stage/Progress.ts"
+import { servicesFor } from "../stage/Services.ts"
+import { builtJob } from "../stage/verification/BuiltJob.ts"
+import { Verifier } from "../stage/Verifier.ts"
+import type { Verification } from "../verify/Verification.ts"
+import { InputInvalid } from "./Generate.ts"
+import type { VerifyRequest } from "./Llima.ts"
+import { columns } from "./Table.ts"
+import { figure, verifiedText } from "./VerifiedText.ts"
+
+/** The largest error of every output by part and precision. */
+const tableOf = ({ checks }: Verification): ReadonlyArray<string> => {
+  const kinds = Map.groupBy(
+    checks,
+    ({ precision, program, tensor }) => `${program.replace(/_\d+$/, "")} ${tensor} ${precision}`
+  )
+  const rows = [...kinds.values()].flatMap((alike) => {
+    const worst = alike.reduce((a, b) => b.error > a.error ? b : a)
+    const { error, largest, precision, program, tensor, threshold } = worst
+    return [[program, tensor, precision, figure(error), figure(threshold), figure(largest)]]
+  })
+  return columns([["worst program", "output", "precision", "error", "limit", "largest difference"], ...rows], [3, 4, 5])
+}
+
+/** `llima verify`: a finished build beside its float model; leaves with 6 when it misses. */
+export const verify = Effect.fn("Verify.verify")(function*({ json, mode, model: named, out }: VerifyRequest) {
+  const path = yield* Path.Path
+  const output = path.resolve(out)
+  if (named === undefined) {
+    return yield* new InputInvalid({
+      path: output,
+      expected: "the checkpoint that the build was made of",
+      found: "nothing that names it; add --model MODEL_PATH"
+    })
+  }
+  const model = named
+  const work = Effect.gen(function*() {
+    const progress = yield* Progress
+    const verifier = yield* Verifier
+    const job = yield* builtJob(output, model)
+    const layers = job.model.facts.layers.length
+    yield* progress.plan([{ name: "VERIFY", unit: "steps", total: layers, weight: layers }])
+    const verification = yield* verifier.verify(job, { mode, output, advance: () => progress.advance("VERIFY", 1) })
+    yield* progress.done("VERIFY")
+    return verification
+  }).pipe(
+    Effect.provide(servicesFor(CompileRequest.make({ modelPath: model, output }))),
+    Effect.tapError((error) =>
+      json && error._tag === "VerificationFailed" ? Console.log(JSON.stringify(error.verification)) : Effect.void
+    )
+  )
+  const verification = yield* work
+  yield* Console.log(
+    json ? JSON.stringify(verification) : [...tableOf(verification), "", verifiedText(verification)].join("\n")
+  )
+})

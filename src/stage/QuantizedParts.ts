@@ -1,0 +1,156 @@
+import { Effect, FileSystem } from "effect"
+import { check } from "../onnx/Check.ts"
+import type { Graph } from "../onnx/Graph.ts"
+import { decode, encode } from "../onnx/OnnxFile.ts"
+import { type Blob, blobFor, blobsOf, type Intake, takenBy } from "../plan/Blobs.ts"
+import { graphOf, type Job } from "../plan/Job.ts"
+import { programName } from "../plan/Parts.ts"
+import { type Chosen, compiledOf, paths, type Plan, type Step } from "../plan/Plan.ts"
+import { bytesOf, type PlacedWeight } from "../quantize/Blob.ts"
+import { type KernelDType, kernelDTypes } from "../quantize/kernel/Task.ts"
+import { Kernels } from "../quantize/Kernels.ts"
+import { quantizeGraph } from "../quantize/Quantizer.ts"
+import { guard } from "../quantize/WeightFacts.ts"
+import type { Tensor } from "../tensor/Tensor.ts"
+import { linkWeights } from "./Links.ts"
+import { InputMissing } from "./StageError.ts"
+import { Workspace } from "./Workspace.ts"
+
+/** The float graph that the ONNX stage wrote. */
+const readGraph = Effect.fnUntraced(function*(step: string, path: string) {
+  const workspace = yield* Workspace
+  const fs = yield* FileSystem.FileSystem
+  const file = yield* workspace.at(path)
+  const missing = () => new InputMissing({ step, input: file, stage: "ONNX", flag: "--onnx" })
+  const bytes = yield* Effect.mapError(fs.readFile(file), missing)
+  return yield* Effect.mapError(Effect.fromResult(decode(bytes)), missing)
+})
+
+/** The format that a converted tensor is written in; another than the kernels' is a defect of its source. */
+const kernelDType = ({ dtype, name }: Tensor): Effect.Effect<KernelDType> => {
+  const known = kernelDTypes.find((one) => one === dtype)
+  return known === undefined ? Effect.die(new Error(`${name}: no kernel writes ${dtype}`)) : Effect.succeed(known)
+}
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(2)
+
+const bytesIn = ({ coded, range }: Tensor): number =>
+  coded === undefined
+    ? range.length
+    : Object.values(coded.pieces).reduce((total, piece) => total + piece.range.length, 0)
+
+/** `…q_proj.weight, [576 × 576], gguf/Q4_1 → int4 (exact), 0.20 → 0.24 MiB`. */
+const said = (tensor: Tensor, becomes: string, after: number): Effect.Effect<void> =>
+  Effect.logInfo(
+    `${tensor.name}, [${tensor.shape.join(" × ")}], ${tensor.coded?.format ?? tensor.dtype} → ${becomes}, ${
+      mebibytes(bytesIn(tensor))
+    } → ${mebibytes(after)} MiB`
+  )
+
+/** One weight's codes into the blob's file. */
+const writeWeight = Effect.fn("quantize.writeWeight")(function*(
+  source: Tensor,
+  file: string,
+  weight: PlacedWeight,
+  intake: Intake | undefined
+) {
+  const kernels = yield* Kernels
+  const { codes, form, minimum, order, scales, zeros } = weight
+  const place = { file, codes: codes.offset, scales: scales.offset }
+  const facts = yield* intake === "exact"
+    ? kernels.recode({
+      source,
+      form,
+      to: {
+        ...place,
+        ...zeros === undefined ? {} : { zeros: zeros.offset },
+        ...minimum === undefined ? {} : { minimum: minimum.offset },
+        ...order === undefined ? {} : { order: order.offset }
+      }
+    })
+    : kernels.quantize({ source, bits: form.bits, destination: place })
+  yield* Effect.fromResult(guard(source, facts))
+  yield* said(source, `int${form.bits}${intake === undefined ? "" : ` (${intake})`}`, bytesOf(weight))
+})
+
+const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob) {
+  const workspace = yield* Workspace
+  const kernels = yield* Kernels
+  const path = paths.quantizedBlob(blob)
+  const intakes = new Map(takenBy(job, blob).map(({ intake, tensor }) => [tensor.name, intake]))
+  yield* workspace.allocate(
+    path,
+    blob.layout.length,
+    Effect.fnUntraced(function*(file) {
+      yield* Effect.forEach(
+        blob.layout.weights,
+        (weight) => writeWeight(job.weights(weight.name), file, weight, intakes.get(weight.name)),
+        { concurrency: "unbounded" }
+      )
+      yield* Effect.forEach(
+        blob.layout.numbers,
+        Effect.fnUntraced(function*({ name, region }) {
+          const source = job.weights(name)
+          const dtype = yield* kernelDType(source)
+          const facts = yield* kernels.convert({ source, dtype, to: { file, offset: region.offset } })
+          yield* Effect.fromResult(guard(source, facts))
+          yield* said(source, `${source.dtype} (${intakes.get(name) ?? ""})`, region.length)
+        }),
+        { concurrency: "unbounded" }
+      )
+      yield* Effect.forEach(
+        blob.layout.zeros,
+        ({ byte, length, offset }) => kernels.fill({ byte, length, to: { file, offset } })
+      )
+    })
+  )
+  return { path }
+})
+
+/** Weights that the programs keep as they are, in the source's own bytes: looked at for NaN and infinity. */
+const keptWeights = (job: Job, graphs: ReadonlyArray<Graph>): ReadonlyArray<Tensor> => {
+  const known = new Set(
+    job.model.tensors.map(({ name }) => name).filter((name) => job.weights(name).coded === undefined)
+  )
+  const names = graphs.flatMap(({ initializers }) => initializers.map(({ name }) => name))
+  return [...new Set(names)].filter((name) => known.has(name)).map(job.weights)
+}
+
+/**
+ * The quantised parts of a layer: one blob per part and scheme, graphs that read it. Float graphs are those that the ONNX stage
+ * wrote; of sources that were quantised before, which do not go through it, they are made here. Without a layer: the links to the
+ * source's own files.
+ */
+export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Step, { job }: Plan) {
+  const plain = job.checkpoint.kind === "huggingface"
+  if (layer === undefined) return yield* linkWeights(job, paths.quantized, plain ? paths.onnx : undefined)
+  const workspace = yield* Workspace
+  const kernels = yield* Kernels
+  const blobs = blobsOf(job, layer)
+  const rewritten = yield* Effect.forEach(
+    compiledOf(job, layer),
+    ({ program }: Chosen) =>
+      Effect.map(plain ? readGraph(id, paths.onnxGraph(program)) : Effect.succeed(graphOf(job, program)), (graph) => {
+        const blob = blobFor(blobs, program)
+        return {
+          program,
+          graph: blob === undefined
+            ? graph
+            : quantizeGraph(graph, { location: `weights/${blob.name}`, layout: blob.layout })
+        }
+      })
+  )
+  yield* Effect.forEach(
+    keptWeights(job, rewritten.map(({ graph }) => graph)),
+    (tensor) => Effect.flatMap(kernels.scan(tensor), (facts) => Effect.fromResult(guard(tensor, facts))),
+    { concurrency: "unbounded" }
+  )
+  const written = yield* Effect.forEach(blobs, (blob) => writeBlob(job, blob), { concurrency: "unbounded" })
+  const graphs = yield* Effect.forEach(rewritten, ({ graph, program }) => {
+    const [problem] = check(graph)
+    if (problem !== undefined) return Effect.die(new Error(`${programName(program)}: ${JSON.stringify(problem)}`))
+    const path = paths.quantizedGraph(program)
+    return Effect.as(workspace.write(path, encode(graph)), { path })
+  }, { concurrency: "unbounded" })
+  return { outputs: [...written, ...graphs] }
+})
