@@ -1,4 +1,5 @@
 import { Console, Effect } from "effect"
+import { intakeLines, tableOf } from "../plan/Blobs.ts"
 import { type Plan, stageNames } from "../plan/Plan.ts"
 import type { CompileRequest } from "../plan/Request.ts"
 import type { BuildReport } from "../stage/BuildReport.ts"
@@ -9,18 +10,21 @@ import { formatBuild, formatPlan } from "./Report.ts"
 import { Screen } from "./Screen.ts"
 import { verifiedText } from "./VerifiedText.ts"
 
+const kinds = { huggingface: "Hugging Face", gguf: "GGUF", quantized: "quantised before" } as const
+
 /** What will be done, for people. */
 const planText = ({ job, steps, warnings }: Plan, diskFree: number | undefined): string =>
   formatPlan({
     model: job.checkpoint.name,
-    facts: `${job.model.facts.family}, ${job.model.facts.layers.length} layers, Hugging Face`,
+    facts: `${job.model.facts.family}, ${job.model.facts.layers.length} layers, ${kinds[job.checkpoint.kind]}`,
     output: job.request.output,
     target: job.target.name,
     jobs: job.request.jobs,
     maxMemory: job.request.maxMemory,
     diskFree,
     steps,
-    table: job.table,
+    intake: intakeLines(job),
+    table: tableOf(job),
     warnings
   })
 
@@ -30,6 +34,7 @@ const buildText = (report: BuildReport, request: CompileRequest, peakMemory: num
     output: request.output,
     archives: report.archives,
     sizes: report.precisions,
+    intake: report.intake,
     stages: names.map((name) => {
       const steps = report.steps.filter(({ stage }) => stage === name)
       return {

@@ -1,3 +1,4 @@
+import { type Intake, intakes } from "../plan/Blobs.ts"
 import type { PrecisionTable } from "../plan/Precision.ts"
 import { precisionLines } from "./PrecisionText.ts"
 import { formatSeconds, formatSize } from "./Size.ts"
@@ -25,6 +26,8 @@ export interface PlanView {
   /** free on the output's disk; undefined where the system does not tell */
   readonly diskFree: number | undefined
   readonly steps: ReadonlyArray<PlannedStep>
+  /** what becomes of weights that were quantised before, one line a way */
+  readonly intake: ReadonlyArray<string>
   readonly table: PrecisionTable
   readonly warnings: ReadonlyArray<string>
 }
@@ -55,7 +58,8 @@ export const formatPlan = (plan: PlanView): string => {
     ["output", plan.output],
     ["target", `${plan.target}, ${plan.jobs} job${plan.jobs === 1 ? "" : "s"}`],
     ["memory", `about ${formatSize(peakMemory(plan))} for the steps, limit ${formatSize(plan.maxMemory)}`],
-    ["disk", `${formatSize(written)}${free}`]
+    ["disk", `${formatSize(written)}${free}`],
+    ...plan.intake.map((line, i) => [i === 0 ? "source" : "", line])
   ])
   const work = columns([
     ["stage", "steps", "reads", "writes"],
@@ -87,6 +91,8 @@ export interface BuildView {
   readonly output: string
   readonly archives: number
   readonly sizes: ReadonlyArray<PrecisionSize>
+  /** what became of each tensor that was quantised before, `error` relative where it was rounded */
+  readonly intake: ReadonlyArray<{ readonly kind: Intake; readonly error: number | null }>
   readonly stages: ReadonlyArray<{
     readonly name: string
     readonly seconds: number
@@ -122,6 +128,19 @@ const sizeRow = ({ after, before, precision, weights }: PrecisionSize) => [
 /** A name as a shell takes it. */
 const shellWord = (text: string): string => /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 
+/** `intake: 210 exact, 1 requantised (error 8.1 % at most)`; nothing for a source of plain numbers. */
+const intakeLine = ({ intake }: BuildView): ReadonlyArray<string> => {
+  if (intake.length === 0) return []
+  const groups = Map.groupBy(intake, ({ kind }) => kind)
+  const kinds = intakes.flatMap((kind) => {
+    const all = groups.get(kind) ?? []
+    if (all.length === 0) return []
+    const worst = Math.max(...all.map(({ error }) => error ?? 0))
+    return [`${all.length} ${kind}${worst > 0 ? ` (error ${(100 * worst).toPrecision(2)} % at most)` : ""}`]
+  })
+  return [`tensors quantised before: ${kinds.join(", ")}`, ""]
+}
+
 /** What a build came to, for people: sizes and bits per weight, time by stage, memory, what to do next. */
 export const formatBuild = (build: BuildView): string => {
   const total = {
@@ -147,6 +166,7 @@ export const formatBuild = (build: BuildView): string => {
     `${formatSize(build.written)} written${memory}`,
     "",
     ...build.sizes.length === 0 ? [] : [...sizes, ""],
+    ...intakeLine(build),
     ...stages,
     ...build.verified === undefined ? [] : ["", `verified: ${build.verified}`],
     ...build.runnable ? ["", `next: llima run ${shellWord(build.output)} --prompt "Once upon a time"`] : []

@@ -1,7 +1,7 @@
 import type { Graph } from "../onnx/Graph.ts"
 import { type BlobLayout, layoutBlob } from "../quantize/Blob.ts"
 import { formatOf } from "../quantize/format/registry.ts"
-import { weightsOf } from "../quantize/Quantizer.ts"
+import { quantizable, weightsOf } from "../quantize/Quantizer.ts"
 import { schemeOf } from "../quantize/scheme/registry.ts"
 import { formUnder, type Scheme } from "../quantize/scheme/Scheme.ts"
 import type { Form } from "../tensor/Coded.ts"
@@ -9,7 +9,7 @@ import type { Tensor } from "../tensor/Tensor.ts"
 import { keyOf } from "./Identity.ts"
 import { graphOf, type Job } from "./Job.ts"
 import { type Part, partsOf, type Program, programName } from "./Parts.ts"
-import { choiceOf } from "./Precision.ts"
+import { choiceOf, type PrecisionTable } from "./Precision.ts"
 
 /** One file of quantised weights, of one part under one scheme; prefill and decode read the same when their precision is the same. */
 export interface Blob {
@@ -99,3 +99,41 @@ export const takenBy = ({ checkpoint }: Job, { layout }: Blob): ReadonlyArray<Ta
     const tensor = checkpoint.tensors.get(name)
     return tensor?.coded === undefined ? [] : [{ tensor, intake: intakeAs(tensor, form) }]
   })
+
+const codedPrecisions = { 4: "A_BF16_W_INT4", 8: "A_BF16_W_INT8" } as const
+
+/**
+ * The table as it will be: what a source brings keeps its codes whatever is asked for, unless that is fewer bits, so that a
+ * program is as precise as the widest of its weights. The same as `job.table` for a source of plain numbers.
+ */
+export const tableOf = (job: Job): PrecisionTable => {
+  if (job.checkpoint.kind === "huggingface") return job.table
+  const layers = job.model.facts.layers.map((_, index) => blobsOf(job, index))
+  return job.table.map((row) => {
+    const { choice, program } = row
+    const blob = blobFor(layers[program.index] ?? [], program)
+    if (choice.precision === undefined || blob === undefined) return row
+    const placed = new Map(blob.layout.weights.map(({ form, name }) => [name, form.bits]))
+    const bits = quantizable(graphOf(job, program)).map(({ weight }) => placed.get(weight))
+    const widest = bits.includes(undefined) ? undefined : bits.includes(8) ? 8 : 4
+    return widest === undefined || bits.length === 0
+      ? row
+      : { ...row, choice: { ...choice, precision: codedPrecisions[widest] } }
+  })
+}
+
+/** How many weights of a source that was quantised before take which way, for people: `210 gguf/Q4_1 → int4, exact`. */
+export const intakeLines = (job: Job): ReadonlyArray<string> => {
+  if (job.checkpoint.kind === "huggingface") return []
+  const found = new Map<string, Set<string>>()
+  for (const index of job.model.facts.layers.keys()) {
+    for (const blob of blobsOf(job, index)) {
+      const forms = new Map(blob.layout.weights.map(({ form, name }) => [name, `int${form.bits}`]))
+      for (const { intake, tensor } of takenBy(job, blob)) {
+        const line = `${tensor.coded?.format ?? ""} → ${forms.get(tensor.name) ?? tensor.dtype}, ${intake}`
+        found.set(line, (found.get(line) ?? new Set()).add(tensor.name))
+      }
+    }
+  }
+  return [...found].map(([line, names]) => `${names.size} ${line}`).sort()
+}

@@ -1,6 +1,7 @@
 import type { StageName } from "../plan/Plan.ts"
 import type { Precision } from "../plan/Precision.ts"
 import type { Verification } from "../verify/Verification.ts"
+import type { TensorIntake } from "./Intake.ts"
 
 /** One step of a build. */
 export interface StepReport {
@@ -29,6 +30,8 @@ export interface BuildReport {
   readonly written: number
   readonly seconds: number
   readonly warnings: ReadonlyArray<string>
+  /** what became of the tensors that the source had quantised, by name; none of a source of plain numbers */
+  readonly intake: ReadonlyArray<TensorIntake>
   /** what the programs' errors came to, of this build or of the one that it was kept from; undefined where nothing was compared */
   readonly verification: Verification | undefined
 }

@@ -13,6 +13,7 @@ import type { SourceError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
 import { Verification } from "../verify/Verification.ts"
 import type { BuildReport, PrecisionReport, StepReport } from "./BuildReport.ts"
+import { intakeOf } from "./Intake.ts"
 import { StepsFailed, walk } from "./Pipeline.ts"
 import { prepare } from "./Prepare.ts"
 import { Progress } from "./Progress.ts"
@@ -114,6 +115,20 @@ const removeOld = Effect.fnUntraced(function*(step: string, outputs: ReadonlyArr
   yield* Effect.forEach(old, (file) => Effect.ignore(fs.remove(file, { force: true })))
 })
 
+/** What the steps' stamps tell of tensors that were quantised before, by name, each once. */
+const intakeIn = Effect.fnUntraced(function*({ steps }: Plan) {
+  const workspace = yield* Workspace
+  const found = yield* Effect.forEach(steps, ({ id }) => workspace.stamp(id))
+  const all = found.flatMap((stamp) =>
+    Option.match(Option.flatMap(stamp, ({ facts }) => intakeOf(facts)), {
+      onNone: () => [],
+      onSome: ({ intake }) => [...intake]
+    })
+  )
+  const distinct = new Map(all.map((one) => [`${one.tensor} ${one.kind}`, one]))
+  return [...distinct.values()].sort((a, b) => a.tensor < b.tensor ? -1 : a.tensor > b.tensor ? 1 : 0)
+})
+
 /** Runs a plan in its output folder: what is fresh is kept, the rest is made, leftovers of other plans are swept. */
 const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const workspace = yield* Workspace
@@ -201,6 +216,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const ended = yield* Clock.currentTimeMillis
   const kept = wanted.filter(({ id }) => fresh.has(id)).map(({ id, stage }) => ({ id, stage, kept: true, seconds: 0 }))
   const verified = yield* workspace.stamp("verify")
+  const intake = yield* intakeIn(plan)
   const report: BuildReport = {
     output: workspace.root,
     steps: [...kept, ...made],
@@ -209,6 +225,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     written: sum(todo.map(({ writes }) => writes)),
     seconds: (ended - begun) / 1000,
     warnings: plan.warnings,
+    intake,
     verification: wanted.some(({ stage }) => stage === "VERIFY")
       ? Option.getOrUndefined(Option.flatMap(verified, ({ facts }) => verificationOf(facts)))
       : undefined

@@ -2,7 +2,7 @@ import { Effect, FileSystem } from "effect"
 import { check } from "../onnx/Check.ts"
 import type { Graph } from "../onnx/Graph.ts"
 import { decode, encode } from "../onnx/OnnxFile.ts"
-import { type Blob, blobFor, blobsOf, type Intake, takenBy } from "../plan/Blobs.ts"
+import { type Blob, blobFor, blobsOf, type Taken, takenBy } from "../plan/Blobs.ts"
 import { graphOf, type Job } from "../plan/Job.ts"
 import { programName } from "../plan/Parts.ts"
 import { type Chosen, compiledOf, paths, type Plan, type Step } from "../plan/Plan.ts"
@@ -12,6 +12,7 @@ import { Kernels } from "../quantize/Kernels.ts"
 import { quantizeGraph } from "../quantize/Quantizer.ts"
 import { guard } from "../quantize/WeightFacts.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
+import { told } from "./Intake.ts"
 import { linkWeights } from "./Links.ts"
 import { InputMissing } from "./StageError.ts"
 import { Workspace } from "./Workspace.ts"
@@ -47,17 +48,17 @@ const said = (tensor: Tensor, becomes: string, after: number): Effect.Effect<voi
     } → ${mebibytes(after)} MiB`
   )
 
-/** One weight's codes into the blob's file. */
+/** One weight's codes into the blob's file; `taken` says what that means of a tensor that was quantised before. */
 const writeWeight = Effect.fn("quantize.writeWeight")(function*(
   source: Tensor,
   file: string,
   weight: PlacedWeight,
-  intake: Intake | undefined
+  taken: Taken | undefined
 ) {
   const kernels = yield* Kernels
   const { codes, form, minimum, order, scales, zeros } = weight
   const place = { file, codes: codes.offset, scales: scales.offset }
-  const facts = yield* intake === "exact"
+  const facts = yield* taken?.intake === "exact"
     ? kernels.recode({
       source,
       form,
@@ -70,31 +71,34 @@ const writeWeight = Effect.fn("quantize.writeWeight")(function*(
     })
     : kernels.quantize({ source, bits: form.bits, destination: place })
   yield* Effect.fromResult(guard(source, facts))
-  yield* said(source, `int${form.bits}${intake === undefined ? "" : ` (${intake})`}`, bytesOf(weight))
+  yield* said(source, `int${form.bits}${taken === undefined ? "" : ` (${taken.intake})`}`, bytesOf(weight))
+  return taken === undefined ? [] : [told(taken, facts)]
 })
 
 const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob) {
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const path = paths.quantizedBlob(blob)
-  const intakes = new Map(takenBy(job, blob).map(({ intake, tensor }) => [tensor.name, intake]))
-  yield* workspace.allocate(
+  const taken = new Map(takenBy(job, blob).map((one) => [one.tensor.name, one]))
+  const intake = yield* workspace.allocate(
     path,
     blob.layout.length,
     Effect.fnUntraced(function*(file) {
-      yield* Effect.forEach(
+      const weights = yield* Effect.forEach(
         blob.layout.weights,
-        (weight) => writeWeight(job.weights(weight.name), file, weight, intakes.get(weight.name)),
+        (weight) => writeWeight(job.weights(weight.name), file, weight, taken.get(weight.name)),
         { concurrency: "unbounded" }
       )
-      yield* Effect.forEach(
+      const numbers = yield* Effect.forEach(
         blob.layout.numbers,
         Effect.fnUntraced(function*({ name, region }) {
           const source = job.weights(name)
           const dtype = yield* kernelDType(source)
           const facts = yield* kernels.convert({ source, dtype, to: { file, offset: region.offset } })
           yield* Effect.fromResult(guard(source, facts))
-          yield* said(source, `${source.dtype} (${intakes.get(name) ?? ""})`, region.length)
+          const one = taken.get(name)
+          yield* said(source, `${source.dtype}${one === undefined ? "" : ` (${one.intake})`}`, region.length)
+          return one === undefined ? [] : [told(one, facts)]
         }),
         { concurrency: "unbounded" }
       )
@@ -102,9 +106,10 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob
         blob.layout.zeros,
         ({ byte, length, offset }) => kernels.fill({ byte, length, to: { file, offset } })
       )
+      return [...weights, ...numbers].flat()
     })
   )
-  return { path }
+  return { path, intake }
 })
 
 /** Weights that the programs keep as they are, in the source's own bytes: looked at for NaN and infinity. */
@@ -152,5 +157,9 @@ export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Ste
     const path = paths.quantizedGraph(program)
     return Effect.as(workspace.write(path, encode(graph)), { path })
   }, { concurrency: "unbounded" })
-  return { outputs: [...written, ...graphs] }
+  const intake = written.flatMap((blob) => blob.intake)
+  return {
+    outputs: [...written.map(({ path }) => ({ path })), ...graphs],
+    ...intake.length === 0 ? {} : { facts: { intake } }
+  }
 })

@@ -5,6 +5,7 @@ import { pythonFiles } from "../devkit/pythonFiles.ts"
 import { encodeRuntimeConfig, json, runtimeConfig } from "../devkit/RuntimeFile.ts"
 import { endTokens, madeTokenizer, readTokenizer } from "../devkit/Tokenizer.ts"
 import { vlmConfig } from "../devkit/VlmConfig.ts"
+import { tableOf } from "../plan/Blobs.ts"
 import type { Job } from "../plan/Job.ts"
 import type { Plan, Step } from "../plan/Plan.ts"
 import { shapedOf } from "../plan/Shapes.ts"
@@ -19,7 +20,7 @@ import type { WorkspaceError } from "./WorkspaceError.ts"
 
 /** The table as the devkit's files name it; the head's precision where the scheme gives it other bits. */
 const choicesOf = (job: Job): ReadonlyArray<ProgramChoice> =>
-  job.table.flatMap(({ choice, program }) => {
+  tableOf(job).flatMap(({ choice, program }) => {
     const scheme = schemeOf(choice.precision ?? "")
     const last = (program.part === "POST" || program.part === "CONV") &&
       program.index === job.model.facts.layers.length - 1

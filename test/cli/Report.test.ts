@@ -54,6 +54,7 @@ const plan: PlanView = {
     step("COMPILE", 2 ** 20, 2 ** 19, 2 ** 20),
     step("COMPILE", 2 ** 20, 2 ** 19, 2 ** 21)
   ],
+  intake: ["14 gguf/Q4_K → int4, exact", "1 gguf/Q6_K → int8, exact"],
   table: table(2, () => choice("BF16")),
   warnings: ["something to know"]
 }
@@ -67,6 +68,8 @@ output  out
 target  host, 2 jobs
 memory  about 3.00 MiB for the steps, limit 1.00 GiB
 disk    2.00 MiB of 40.0 GiB free
+source  14 gguf/Q4_K → int4, exact
+        1 gguf/Q6_K → int8, exact
 
 stage    steps     reads    writes
 DEVKIT       1  1.00 MiB  1.00 MiB
@@ -93,6 +96,7 @@ describe("peakMemory", () => {
 const build: BuildView = {
   output: "my out",
   archives: 30,
+  intake: [{ kind: "exact", error: null }, { kind: "requantised", error: 0.0812 }, { kind: "exact", error: null }],
   sizes: [
     { precision: "A_BF16_W_INT4", weights: 100e6, before: 200e6, after: 56.25e6 },
     { precision: "A_BF16_W_INT8", weights: 28e6, before: 56e6, after: 29.75e6 }
@@ -120,6 +124,8 @@ weights        numbers    before     after  bits per weight
 A_BF16_W_INT4  100.0 M   191 MiB  53.6 MiB             4.50
 A_BF16_W_INT8   28.0 M  53.4 MiB  28.4 MiB             8.50
 total          128.0 M   244 MiB  82.0 MiB             5.38
+
+tensors quantised before: 2 exact, 1 requantised (error 8.1 % at most)
 
 stage     steps  kept    time
 QUANTIZE     30     4  800 ms
