@@ -13,7 +13,7 @@ const { values } = parseArgs({
     dist: { type: "string", default: join(root, "dist") }
   }
 })
-need(join(values.model, "model.safetensors"), "npm run demo makes it, or name a folder with --model")
+need(join(values.model, "model.safetensors"), "node bench/model.mjs makes it, or name a folder with --model")
 mkdirSync(values.out, { recursive: true })
 const build = join(values.out, "bf16"), file = `${build}.logits.npy`
 compile(values.dist, values.model, build, precisions.bf16)

@@ -14,7 +14,7 @@ const { values } = parseArgs({
     dist: { type: "string", default: join(root, "dist") }
   }
 })
-need(join(values.model, "model.safetensors"), "npm run demo makes it, or name a folder with --model")
+need(join(values.model, "model.safetensors"), "node bench/model.mjs makes it, or name a folder with --model")
 
 /**
  * Largest mean KL under --exact. bf16: the stored probabilities of the reference (64 best and the rest, float32) add up to 1 + 7.8e-6,

@@ -7,9 +7,11 @@ import { lfm2 } from "./lfm2.ts"
 import { llama } from "./llama.ts"
 import { mistral } from "./mistral.ts"
 import { olmo2 } from "./olmo2.ts"
+import { olmoe } from "./olmoe.ts"
 import { phi3 } from "./phi3.ts"
 import { qwen2 } from "./qwen2.ts"
 import { qwen3 } from "./qwen3.ts"
+import { qwen3_moe } from "./qwen3_moe.ts"
 import { smollm3 } from "./smollm3.ts"
 import { stablelm } from "./stablelm.ts"
 import { starcoder2 } from "./starcoder2.ts"
@@ -24,9 +26,11 @@ export const architectures = [
   llama,
   mistral,
   olmo2,
+  olmoe,
   phi3,
   qwen2,
   qwen3,
+  qwen3_moe,
   smollm3,
   stablelm,
   starcoder2

@@ -1,7 +1,20 @@
 import { broadcast } from "./Dims.ts"
 import type { Graph } from "./Graph.ts"
 import { broadcasting, cast, normalized, reduce, same } from "./infer/elementwise.ts"
-import { concat, expand, gather, reshape, slice, split, squeeze, topK, transpose, unsqueeze } from "./infer/layout.ts"
+import {
+  concat,
+  expand,
+  gather,
+  oneHot,
+  reshape,
+  shapeOf,
+  slice,
+  split,
+  squeeze,
+  topK,
+  transpose,
+  unsqueeze
+} from "./infer/layout.ts"
 import { attention, conv, dequantize, gemm, matMul, matMulNBits, rotary } from "./infer/matrix.ts"
 import { broken, type Call, input, type Rule, type Typed } from "./infer/Rule.ts"
 import { numbersOf } from "./Numbers.ts"
@@ -70,6 +83,8 @@ const rules: Readonly<Record<string, Rule>> = {
   Gather: gather,
   Slice: slice,
   TopK: topK,
+  Shape: shapeOf,
+  OneHot: oneHot,
   RotaryEmbedding: rotary,
   Attention: attention,
   DequantizeLinear: dequantize,

@@ -63,11 +63,15 @@ export const concat: Rule = (call) => {
   }]
 }
 
+/** Sizes that the graph computes give dimensions named `piece_<at>`. */
 export const split: Rule = (call) => {
   const x = input(call, 0)
   const axis = axisOf(call, int(call, "axis", 0), x.shape.length)
   const whole = x.shape[axis]
-  const sizes: ReadonlyArray<Dim> = call.inputs[1] === undefined
+  const isComputed = call.inputs[1] !== undefined && call.inputs[1].values === undefined
+  const sizes: ReadonlyArray<Dim> = isComputed
+    ? Array.from({ length: call.outputs }, (_, at) => `piece_${at}`)
+    : call.inputs[1] === undefined
     ? Array.from(
       { length: call.outputs },
       () => quotientOf([whole ?? 0], [call.outputs]) ?? broken(call.op, `cannot split ${show(x)} in ${call.outputs}`)
@@ -75,7 +79,7 @@ export const split: Rule = (call) => {
     : constant(call, 1)
   if (
     sizes.length !== call.outputs ||
-    (call.inputs[1] !== undefined && typeof whole === "number" && sumOf(sizes) !== whole)
+    (call.inputs[1] !== undefined && !isComputed && typeof whole === "number" && sumOf(sizes) !== whole)
   ) {
     broken(call.op, `sizes [${sizes.join(", ")}] do not cut ${show(x)} along ${axis} in ${call.outputs}`)
   }
@@ -110,10 +114,11 @@ export const slice: Rule = (call) => {
   return [{ dtype, shape: dims }]
 }
 
+/** A number that the graph computes is that of all along the axis: they are put in order. */
 export const topK: Rule = (call) => {
   const { dtype, shape } = input(call, 0)
   const axis = axisOf(call, int(call, "axis", -1), shape.length)
-  const [k = 0] = constant(call, 1)
+  const k = input(call, 1).values?.[0] ?? shape[axis] ?? 0
   const found = shape.map((dim, at) => at === axis ? k : dim)
   return [{ dtype, shape: found }, { dtype: "i64", shape: found }]
 }
@@ -124,4 +129,18 @@ export const expand: Rule = (call) => {
     dtype: x.dtype,
     shape: broadcast([x.shape, constant(call, 1)]) ?? broken(call.op, `cannot expand ${show(x)}`)
   }]
+}
+
+/** The numbers are known where all dimensions are. */
+export const shapeOf: Rule = (call) => {
+  const { shape } = input(call, 0)
+  const values = shape.filter((dim) => typeof dim === "number")
+  return [{ dtype: "i64", shape: [shape.length], values: values.length === shape.length ? values : undefined }]
+}
+
+export const oneHot: Rule = (call) => {
+  const { shape } = input(call, 0)
+  const axis = axisOf(call, int(call, "axis", -1), shape.length + 1)
+  const [depth = 0] = constant(call, 1)
+  return [{ dtype: input(call, 2).dtype, shape: [...shape.slice(0, axis), depth, ...shape.slice(axis)] }]
 }

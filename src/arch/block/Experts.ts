@@ -1,0 +1,120 @@
+import { Result, Schema } from "effect"
+import { attribute, type Builder, type Ref } from "../../onnx/Builder.ts"
+import { type Block, noPiece } from "./Block.ts"
+import { optional, type Read, wrong } from "./Config.ts"
+
+// Past every published model (384 in a layer, 23 thousand in all); what is larger is a damaged file, and would make us allocate for it.
+const MOST_EXPERTS = 4096
+const MOST_IN_ALL = 200_000
+
+const Count = Schema.Int.pipe(
+  Schema.check(
+    Schema.isBetween({ minimum: 1, maximum: MOST_EXPERTS }, { message: `a whole number from 1 to ${MOST_EXPERTS}` })
+  )
+)
+
+/** What a config says of its experts; keys by `expertKeys`. */
+export const expertFields = {
+  experts: optional(Count),
+  localExperts: optional(Count),
+  perToken: optional(Count)
+} as const
+
+/** Names of `expertFields` in config.json: the number of experts has two. */
+export const expertKeys = {
+  experts: "num_experts",
+  localExperts: "num_local_experts",
+  perToken: "num_experts_per_tok"
+} as const
+
+/** `expertFields` as decoded. */
+interface Config {
+  readonly experts?: number | null
+  readonly localExperts?: number | null
+  readonly perToken?: number | null
+}
+
+/** How many experts a layer has, and how many of them a token goes to. */
+export interface ExpertCounts {
+  readonly experts: number
+  readonly perToken: number
+}
+
+/** The counts of a config, `defaults` where it does not say, checked against each other. */
+export const expertCounts = (config: Config, layers: number, defaults: ExpertCounts): Read<ExpertCounts> => {
+  const experts = config.experts ?? config.localExperts ?? defaults.experts
+  const perToken = config.perToken ?? defaults.perToken
+  const key = typeof config.experts === "number" ? "num_experts" : "num_local_experts"
+  if (layers * experts > MOST_IN_ALL) {
+    return Result.fail(wrong(key, `at most ${MOST_IN_ALL} in all ${layers} layers together`, `${experts}`))
+  }
+  return perToken > experts
+    ? Result.fail(wrong("num_experts_per_tok", `at most ${key} (${experts})`, `${perToken}`))
+    : Result.succeed({ experts, perToken })
+}
+
+/** Which experts a token goes to: those with the highest scores, `<router>.weight [experts × hidden]` times the token. */
+export interface Routing extends ExpertCounts {
+  /** name of the router: `<name>.weight` and, where `bias`, `<name>.bias [experts]` */
+  readonly router: string
+  readonly bias: boolean
+  /** softmax over the scores of "all" experts or of the "chosen" ones: the same as over all, made to add up to 1 */
+  readonly shares: "all" | "chosen"
+}
+
+const int = attribute.int
+
+/** Scores `[tokens × experts]`. A MatMul, not a linear: rounding its weight would send tokens to other experts, to save a thousandth of a layer. */
+const scored = ({ bias, router }: Routing, tensorOf: (name: string) => Ref, graph: Builder, x: Ref): Ref => {
+  const product = graph.matMul(x, graph.transpose(tensorOf(`${router}.weight`), [1, 0]))
+  return bias ? graph.add(product, tensorOf(`${router}.bias`)) : product
+}
+
+/** Experts of each token, best first (i64), and the share that each has in the result; both `[tokens × perToken]`. */
+const routed = (graph: Builder, scores: Ref, { perToken, shares }: Routing): readonly [Ref, Ref] => {
+  const most = graph.constant("per_token", "i64", [1], [perToken])
+  const from = shares === "all" ? graph.softmax(scores) : scores
+  const [values = noPiece(), chosen = noPiece()] = graph.ops("TopK", [from, most], { axis: int(-1) }, 2)
+  return [chosen, shares === "all" ? values : graph.softmax(values)]
+}
+
+/** Places of the numbers of `x [n]` in ascending order. */
+const sorted = (graph: Builder, x: Ref): Ref => {
+  const [, places = noPiece()] = graph.ops("TopK", [x, graph.op("Shape", [x])], { axis: int(0), largest: int(0) }, 2)
+  return places
+}
+
+/**
+ * A mixture of experts: the sum of what the chosen `expert`s (`[rows × hidden] → [rows × hidden]`) make of a token, by their shares.
+ * Pairs of token and expert are sorted by expert; each expert works on its stretch of them, which may be empty, so only what is
+ * chosen is multiplied (docs/decisions/009-experts.md).
+ */
+export const mixture = (routing: Routing, hidden: number, expert: (index: number) => Block): Block => {
+  const { bias, experts, perToken, router } = routing
+  const blocks = Array.from({ length: experts }, (_, index) => expert(index))
+  return {
+    tensors: [
+      { name: `${router}.weight`, shape: [experts, hidden] },
+      ...(bias ? [{ name: `${router}.bias`, shape: [experts] }] : []),
+      ...blocks.flatMap(({ tensors }) => tensors)
+    ],
+    on: (draft, x) => {
+      const { graph, weights } = draft
+      const scores = scored(routing, (name) => graph.f32(graph.weight(weights(name))), graph, x)
+      const [chosen, shares] = routed(graph, scores, routing)
+      const pairs = graph.reshape(chosen, [-1])
+      const order = sorted(graph, pairs)
+      const depth = graph.constant("experts", "i64", [], [experts])
+      const marks = graph.op("OneHot", [pairs, depth, graph.constant("marks", "i64", [2], [0, 1])])
+      const first = graph.constant("first_axis", "i64", [1], [0])
+      const counts = graph.op("ReduceSum", [marks, first], { keepdims: int(0) })
+      // pair i is of token i / perToken, rounded down as integers are
+      const tokens = graph.div(order, graph.constant("pairs_per_token", "i64", [], [perToken]))
+      const stretches = graph.ops("Split", [graph.gather(x, tokens), counts], { axis: int(0) }, experts)
+      const made = graph.concat(blocks.map((block, index) => block.on(draft, stretches[index] ?? noPiece())), 0)
+      const places = graph.reshape(sorted(graph, order), [-1, perToken])
+      const sum = graph.matMul(graph.unsqueeze(shares, [1]), graph.gather(made, places))
+      return graph.squeeze(sum, [1])
+    }
+  }
+}
