@@ -28,6 +28,7 @@ import { Compiler } from "./stage/Compiler.ts"
 import { Progress } from "./stage/Progress.ts"
 import { Verifier } from "./stage/Verifier.ts"
 import { toBf16 } from "./tensor/Float.ts"
+import { storedOf } from "./tensor/Slice.ts"
 
 export { type MockBehaviour, type MockCall, type MockLink, type MockOptions, MockTarget } from "./target/mock.ts"
 
@@ -162,6 +163,10 @@ export const checkpoint = Effect.fn("testing.checkpoint")(function*(
     rms_norm_eps: 1e-5,
     rope_theta: 10_000,
     hidden_act: "silu",
+    num_experts: 4,
+    num_local_experts: 4,
+    num_experts_per_tok: 2,
+    moe_intermediate_size: hidden,
     tie_word_embeddings: options.tied ?? false,
     torch_dtype: "bfloat16",
     eos_token_id: END,
@@ -175,7 +180,8 @@ export const checkpoint = Effect.fn("testing.checkpoint")(function*(
   )
   const entries: Record<string, unknown> = {}
   let end = 0
-  for (const { name, shape } of model.tensors) {
+  const tensors = storedOf(model.tensors)
+  for (const { name, shape } of tensors) {
     const begin = end
     end += 2 * shape.reduce((a, b) => a * b, 1)
     entries[name] = { dtype: "BF16", shape, data_offsets: [begin, end] }
@@ -191,7 +197,7 @@ export const checkpoint = Effect.fn("testing.checkpoint")(function*(
     yield* file.writeAll(header)
     if (options.weights === "holes") return yield* file.truncate(length.length + header.length + end)
     const next = uniform(seed)
-    yield* Effect.forEach(model.tensors, ({ name, shape }) => file.writeAll(numbersOf(name, shape, next)))
+    yield* Effect.forEach(tensors, ({ name, shape }) => file.writeAll(numbersOf(name, shape, next)))
   }))
   yield* Effect.forEach(
     Object.entries({ "config.json": config, "tokenizer.json": tokenizer, "tokenizer_config.json": tokenizerConfig }),

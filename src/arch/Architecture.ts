@@ -1,6 +1,7 @@
 import type { Result } from "effect"
 import type { Graph } from "../onnx/Graph.ts"
 import type { DType } from "../tensor/DType.ts"
+import type { Wanted } from "../tensor/Slice.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
 
 /** One rotary embedding of a model. `cos = cos(position * inverseFrequencies) * attentionFactor`, likewise `sin`. */
@@ -65,10 +66,7 @@ export interface ModelFacts {
 }
 
 /** A tensor that the family expects in the checkpoint: `[out × in]` for a linear layer. */
-export interface Expected {
-  readonly name: string
-  readonly shape: ReadonlyArray<number>
-}
+export type Expected = Wanted
 
 /** The checkpoint's tensors as a family's graphs see them; every expected tensor has been checked to be there. */
 export type Weights = (name: string) => Tensor
@@ -79,8 +77,8 @@ export interface Model {
   readonly tensors: ReadonlyArray<Expected>
   /** `hidden [tokens × hidden], cos, sin [tokens × rotary/2] → q [tokens × queryWidth], k, v [tokens × cacheWidth]`; a layer without rope has no cos and sin */
   readonly pre: (layer: number, weights: Weights) => Graph
-  /** `q, K, V [context × cacheWidth], mask [tokens × context] (0 or -inf, added to the scores) → attended [tokens × queryWidth]` */
-  readonly cache: (layer: number) => Graph
+  /** `q, K, V [context × cacheWidth], mask [tokens × context] (0 or -inf, added to the scores) → attended [tokens × queryWidth]`; weights are small and stay plain numbers */
+  readonly cache: (layer: number, weights: Weights) => Graph
   /**
    * `attended, hidden → hidden_out [tokens × hidden]`; the last layer takes `rows: i64 [rows]` too (the tokens whose
    * prediction is wanted) and gives `logits [rows × vocabulary]` f32 when `head` is "logits", `token [rows]` i64 when it is "token".

@@ -1,6 +1,6 @@
 import { Result, Schema } from "effect"
 import type { Architecture } from "./Architecture.ts"
-import { projections } from "./block/Attention.ts"
+import { attention, projections } from "./block/Attention.ts"
 import { chain, linear, scaled } from "./block/Block.ts"
 import { decode, optional, Positive } from "./block/Config.ts"
 import { scaledHead } from "./block/Head.ts"
@@ -50,7 +50,7 @@ export const granite = {
           output: chain([linear(`${at}.self_attn.o_proj`, shape.queryWidth, shape.hidden, bias), added]),
           middleNorm: rmsNorm(`${at}.post_attention_layernorm`, shape.hidden, epsilon),
           mlp: chain([gatedMlp(`${at}.mlp`, shape, activation, c.mlpBias ?? false), added])
-        }, { scale: c.attentionMultiplier ?? 1, cap: undefined }), {
+        }, attention(shape, { scale: c.attentionMultiplier ?? 1, cap: undefined })), {
         multiplier: c.embeddingMultiplier ?? 1,
         head: scaledHead(1 / (c.logitsScaling ?? 1))
       })

@@ -1,5 +1,5 @@
 import { Console, Effect } from "effect"
-import { intakeLines, tableOf } from "../plan/Blobs.ts"
+import { intakeLines, tableOf } from "../plan/Intake.ts"
 import { type Plan, stageNames } from "../plan/Plan.ts"
 import type { CompileRequest } from "../plan/Request.ts"
 import type { BuildReport } from "../stage/BuildReport.ts"

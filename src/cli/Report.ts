@@ -1,4 +1,4 @@
-import { type Intake, intakes } from "../plan/Blobs.ts"
+import { type Intake, intakes } from "../plan/Intake.ts"
 import type { PrecisionTable } from "../plan/Precision.ts"
 import { precisionLines } from "./PrecisionText.ts"
 import { formatSeconds, formatSize } from "./Size.ts"

@@ -21,7 +21,7 @@ export const graphOf = (job: Job, { index, isGroup, part }: Program): Graph => {
   const graph = part === "PRE"
     ? job.model.pre(index, job.weights)
     : part === "CACHE"
-    ? job.model.cache(index)
+    ? job.model.cache(index, job.weights)
     : job.model[part === "CONV" ? "conv" : "post"](index, job.weights, job.request.returnLogits ? "logits" : "token")
   return { ...graph, name: programName({ part, isGroup, index }) }
 }

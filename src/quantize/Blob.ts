@@ -96,12 +96,15 @@ export const layoutBlob = (
   const space = new Space()
   const sized = weights.map((weight) => {
     const blocks = Math.ceil(weight.columns / weight.form.block)
-    return { ...weight, blocks, padded: blocks * weight.form.block, count: weight.rows * blocks }
+    return { ...weight, blocks, padded: blocks * weight.form.block }
   })
+  const counts = sized.map(({ blocks, rows }) => rows * blocks)
+  const perBlock = (size: (form: Form) => number) =>
+    space.take(sized.map(({ form }, i) => size(form) * (counts[i] ?? 0)))
   const codes = space.take(sized.map(({ form, padded, rows }) => rows * padded * form.bits / 8))
-  const halves = space.take(sized.map(({ count, form }) => form.scales === "f16" ? count * 2 : 0))
-  const singles = space.take(sized.map(({ count, form }) => form.scales === "f32" ? count * 4 : 0))
-  const minima = space.take(sized.map(({ count, form }) => form.minimum ? count * 4 : 0))
+  const halves = perBlock(({ scales }) => scales === "f16" ? 2 : 0)
+  const singles = perBlock(({ scales }) => scales === "f32" ? 4 : 0)
+  const minima = perBlock(({ minimum }) => minimum ? 4 : 0)
   const stored = space.take(
     sized.map(({ blocks, form, rows }) => form.zeros === "stored" ? zeroBytes(form.bits, rows, blocks) : 0)
   )
@@ -119,7 +122,7 @@ export const layoutBlob = (
     region: space.take([byteLength(tensor.dtype, countOf(tensor.shape))])[0] ?? none
   }))
   return {
-    weights: sized.map(({ count: _, ...weight }, i) => ({
+    weights: sized.map((weight, i) => ({
       ...weight,
       codes: codes[i] ?? none,
       scales: halves[i] ?? singles[i] ?? none,

@@ -41,6 +41,15 @@ const plainReader = ({ embeddings, hidden }: Table, dtype: PlainDType): RowReade
   }
 }
 
+/** Puts a token's row of a table's file into `row`. */
+const bytesReader = (at: NumbersAt, row: Uint8Array) => {
+  const handle = openSync(at.file, "r")
+  return (id: number): void => {
+    const found = readSync(handle, row, 0, row.length, at.offset + id * row.length)
+    if (found !== row.length) throw new Error(`${at.file} has ${found} of the ${row.length} bytes of token ${id}`)
+  }
+}
+
 /** Rows of codes, each block with its scale and, where there is one, its minimum. */
 const codedReader = ({ embeddings: { file, offset }, hidden }: Table, rows: CodedRows): RowReader => {
   const { bits, block, minimum, zero } = rows
@@ -48,17 +57,10 @@ const codedReader = ({ embeddings: { file, offset }, hidden }: Table, rows: Code
   const codes = new Uint8Array(blocks * block * bits / 8)
   const scales = rows.scales.dtype === "f16" ? new Float16Array(blocks) : new Float32Array(blocks)
   const minima = new Float32Array(blocks)
-  const reader = (at: NumbersAt, row: Uint8Array) => {
-    const handle = openSync(at.file, "r")
-    return (id: number): void => {
-      const found = readSync(handle, row, 0, row.length, at.offset + id * row.length)
-      if (found !== row.length) throw new Error(`${at.file} has ${found} of the ${row.length} bytes of token ${id}`)
-    }
-  }
   const readers = [
-    reader({ file, offset }, codes),
-    reader(rows.scales, new Uint8Array(scales.buffer)),
-    ...minimum === undefined ? [] : [reader(minimum, new Uint8Array(minima.buffer))]
+    bytesReader({ file, offset }, codes),
+    bytesReader(rows.scales, new Uint8Array(scales.buffer)),
+    ...minimum === undefined ? [] : [bytesReader(minimum, new Uint8Array(minima.buffer))]
   ]
   const codeAt = (i: number): number =>
     bits === 8 ? codes[i] ?? 0 : i % 2 === 0 ? (codes[i >> 1] ?? 0) & 15 : (codes[i >> 1] ?? 0) >> 4

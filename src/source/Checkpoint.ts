@@ -1,5 +1,6 @@
 import { Effect, FileSystem, Path, Result } from "effect"
 import type { DType } from "../tensor/DType.ts"
+import { storedOf, tensorIn, type Wanted } from "../tensor/Slice.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
 import { FileMissing } from "./FileReason.ts"
 import { readGguf } from "./gguf/Gguf.ts"
@@ -138,10 +139,7 @@ export const open = Effect.fn("Checkpoint.open")(function*(given: string) {
 })
 
 /** A tensor that the configuration asks for (`Expected` of arch). */
-export interface ExpectedTensor {
-  readonly name: string
-  readonly shape: ReadonlyArray<number>
-}
+export type ExpectedTensor = Wanted
 
 /** The tensors that were asked for, and the names of those that nobody asked for. */
 export interface Found {
@@ -168,7 +166,7 @@ const layersIn = (names: Iterable<string>): number => {
 
 const hintsFor = (
   held: ReadonlyArray<string>,
-  expected: ReadonlyArray<ExpectedTensor>,
+  expected: ReadonlyArray<{ readonly name: string }>,
   missing: string
 ): ReadonlyArray<string> => {
   const claimed = layersIn(expected.map(({ name }) => name))
@@ -191,7 +189,9 @@ export const expect = (
   const path = files.length === 1 ? files[0]?.path ?? checkpoint.path : checkpoint.path
   const failed = (reason: SourceError["reason"]) => Result.fail(new SourceError({ path, reason }))
   const held = [...tensors.keys(), ...unheld.keys()]
-  const pairs = expected.map(({ name, shape }) => ({ name, shape, found: tensors.get(name), other: unheld.get(name) }))
+  const stored = storedOf(expected)
+  const sliced = new Set(expected.flatMap(({ within }) => within === undefined ? [] : [within.name]))
+  const pairs = stored.map(({ name, shape }) => ({ name, shape, found: tensors.get(name), other: unheld.get(name) }))
   const missing = pairs.filter(({ found, other }) => found === undefined && other === undefined)
   const misshapen = pairs.flatMap(({ found, name, other, shape }) => {
     const actual = (found ?? other)?.shape
@@ -203,17 +203,21 @@ export const expect = (
     return failed(new TensorsDiffer({ missing: absent, misshapen, hints }))
   }
   const wrong = pairs.flatMap(({ found, name, other }) => {
-    const dtype = found?.dtype ?? other?.format ?? ""
+    // slices are cut out of plain numbers
+    const code = sliced.has(name) ? found?.coded?.format : undefined
+    const dtype = code ?? found?.dtype ?? other?.format ?? ""
     return dtypes.some((one) => one === dtype) ? [] : [{ tensor: name, dtype }]
   })
   if (wrong.length > 0) return failed(new DTypeUnsupported({ tensors: wrong, supported: dtypes }))
-  const asked = new Set(expected.map(({ name }) => name))
+  const asked = new Map(expected.map((one) => [one.name, one]))
+  const used = new Set(stored.map(({ name }) => name))
   return Result.succeed({
     weights: (name) => {
-      const tensor = asked.has(name) ? tensors.get(name) : undefined
+      const one = asked.get(name)
+      const tensor = one === undefined ? undefined : tensorIn(tensors, one)
       if (tensor === undefined) throw new Error(`${name} was not among the expected tensors`)
       return tensor
     },
-    unused: held.filter((name) => !asked.has(name) && !harmless.test(name))
+    unused: held.filter((name) => !used.has(name) && !harmless.test(name))
   })
 }

@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { intakes, type Taken } from "../plan/Blobs.ts"
+import { intakes, type Taken } from "../plan/Intake.ts"
 import type { WeightFacts } from "../quantize/WeightFacts.ts"
 
 /** What became of one tensor that was quantised before the build. */

@@ -126,7 +126,7 @@ export const withChain = async <A>(
       })
       keys.push(floats(k?.data))
       values.push(floats(v?.data))
-      const cache = await session(`cache_${index}`, () => model.cache(index))
+      const cache = await session(`cache_${index}`, () => model.cache(index, weights))
       const { attended } = await cache.run({
         q: f32(floats(q?.data), queryWidth),
         K: f32(floats(k?.data), cacheWidth),

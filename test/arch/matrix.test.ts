@@ -27,7 +27,7 @@ const graphsOf = (model: Model, example: Case): ReadonlyArray<Graph> => {
       ? [model.conv(layer, weights, "logits"), model.conv(layer, weights, "token")]
       : [
         model.pre(layer, weights),
-        model.cache(layer),
+        model.cache(layer, weights),
         model.post(layer, weights, "logits"),
         model.post(layer, weights, "token")
       ]

@@ -68,7 +68,7 @@ export const build = (checkpointPath: string, output: string, groupSize: number)
         ? { conv: model.conv(index, weights, "logits") }
         : {
           pre: model.pre(index, weights),
-          cache: model.cache(index),
+          cache: model.cache(index, weights),
           post: model.post(index, weights, "logits")
         }
       const entries = Object.entries(parts).flatMap(([part, float]) => {

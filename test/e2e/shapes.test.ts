@@ -76,6 +76,12 @@ const maskOf = (position: number, tokens: number, context: number, window: numbe
     return back >= 0 && back < (window ?? Infinity) ? 0 : -Infinity
   })
 
+const floats = (of: Readonly<Record<string, Values>>, value: string): Float32Array => {
+  const data = of[value]?.data
+  if (!(data instanceof Float32Array)) throw new Error(`${value} is no f32`)
+  return data
+}
+
 /**
  * A device that has fixed programs only: caches of the whole context, passes padded to the group, and for each pass the one cache
  * program that serves its position.
@@ -111,11 +117,6 @@ const device = Effect.fnUntraced(function*(name: string, archives: Effect.Succes
   })
   const keys = layers.map(({ cacheWidth }) => new Float32Array(sizes.context * cacheWidth))
   const values = layers.map(({ cacheWidth }) => new Float32Array(sizes.context * cacheWidth))
-  const floats = (of: Readonly<Record<string, Values>>, value: string): Float32Array => {
-    const data = of[value]?.data
-    if (!(data instanceof Float32Array)) throw new Error(`${value} is no f32`)
-    return data
-  }
   /** Logits of `ids`, which begin at `position`. */
   return Effect.fnUntraced(
     function*(ids: ReadonlyArray<number>, position: number, phase: "group" | "single", mask: number) {

@@ -9,7 +9,8 @@ import { Mpk } from "../../src/pack/Mpk.ts"
 import { decoderPrograms, programName } from "../../src/plan/Parts.ts"
 import { layoutBlob } from "../../src/quantize/Blob.ts"
 import { Kernels } from "../../src/quantize/Kernels.ts"
-import { quantizeGraph, weightsOf } from "../../src/quantize/Quantizer.ts"
+import { weightsOf } from "../../src/quantize/Linear.ts"
+import { quantizeGraph } from "../../src/quantize/Quantizer.ts"
 import { formUnder, type Scheme } from "../../src/quantize/scheme/Scheme.ts"
 import { hostLayer } from "../../src/target/host.ts"
 import { Target } from "../../src/target/Target.ts"
@@ -99,7 +100,7 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
         const float = program.part === "PRE"
           ? model.pre(index, weights)
           : program.part === "CACHE"
-          ? model.cache(index)
+          ? model.cache(index, weights)
           : model[program.part === "CONV" ? "conv" : "post"](index, weights, returnLogits ? "logits" : "token")
         const title = programName(program)
         // group and single programs read one blob

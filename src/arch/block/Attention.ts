@@ -1,4 +1,5 @@
 import type { Builder, Ref } from "../../onnx/Builder.ts"
+import type { Expected } from "../Architecture.ts"
 import { beside, type Block, type Draft, linear, noPiece } from "./Block.ts"
 import type { Shape } from "./Config.ts"
 
@@ -84,9 +85,18 @@ export interface Scores {
   readonly cap: number | undefined
 }
 
-/** Dot-product attention over the cache, `[tokens × queryWidth]`; window and causality are in the mask. */
-export const attend = (graph: Builder, shape: Shape, { keys, mask, q, values }: Cached, scores: Scores): Ref => {
-  const batched = (ref: Ref) => graph.unsqueeze(ref, [0])
-  const options = { qHeads: shape.heads, kvHeads: shape.keyValueHeads, scale: scores.scale, softcap: scores.cap }
-  return graph.squeeze(graph.attention(batched(q), batched(keys), batched(values), mask, options), [0])
+/** What a layer makes of its cache, `[tokens × queryWidth]`, and the tensors that it expects; window and causality are in the mask. */
+export interface CacheReader {
+  readonly tensors: ReadonlyArray<Expected>
+  readonly on: (draft: Draft, cached: Cached) => Ref
 }
+
+/** Dot-product attention. */
+export const attention = ({ heads, keyValueHeads }: Shape, { cap, scale }: Scores): CacheReader => ({
+  tensors: [],
+  on: ({ graph }, { keys, mask, q, values }) => {
+    const batched = (ref: Ref) => graph.unsqueeze(ref, [0])
+    const options = { qHeads: heads, kvHeads: keyValueHeads, scale, softcap: cap }
+    return graph.squeeze(graph.attention(batched(q), batched(keys), batched(values), mask, options), [0])
+  }
+})

@@ -83,11 +83,11 @@ export const decoder = (facts: ModelFacts, layers: ReadonlyArray<Layer>, { final
         const { k, q, v } = layer.pre({ graph, weights }, input, anglesOf(graph, layer))
         return { q, k, v }
       }),
-    cache: (index) =>
+    cache: (index, weights) =>
       part("CACHE", index, (graph, layer) => {
         const { cacheWidth, queryWidth } = layer.facts
         return {
-          attended: layer.cache(graph, {
+          attended: layer.cache({ graph, weights }, {
             q: graph.input("q", "f32", [TOKENS, queryWidth]),
             keys: graph.input("K", "f32", [CONTEXT, cacheWidth]),
             values: graph.input("V", "f32", [CONTEXT, cacheWidth]),

@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { type HeadNorms, projections, type Scores } from "./Attention.ts"
+import { attention, type HeadNorms, projections, type Scores } from "./Attention.ts"
 import { chain, linear } from "./Block.ts"
 import { optional, Positions, Positive, type Shape } from "./Config.ts"
 import { cappedHead } from "./Head.ts"
@@ -62,7 +62,7 @@ export const gemmaLayer = (
       middleNorm: norm("pre_feedforward_layernorm"),
       mlp: chain([gatedMlp(`${at}.mlp`, shape, activation, false), norm("post_feedforward_layernorm")])
     },
-    scores
+    attention(shape, scores)
   )
 }
 

@@ -1,12 +1,12 @@
-import type { Builder, Ref } from "../../onnx/Builder.ts"
+import type { Ref } from "../../onnx/Builder.ts"
 import type { AttentionFacts, ConvolutionFacts, Expected } from "../Architecture.ts"
 import {
   type Angles,
-  attend,
+  attention,
   type Cached,
+  type CacheReader,
   type HeadNorms,
   type Projected,
-  type Scores,
   separated
 } from "./Attention.ts"
 import type { Block, Draft } from "./Block.ts"
@@ -17,7 +17,7 @@ export interface AttentionLayer {
   readonly facts: AttentionFacts
   readonly tensors: ReadonlyArray<Expected>
   readonly pre: (draft: Draft, hidden: Ref, angles: Angles | undefined) => Projected
-  readonly cache: (graph: Builder, inputs: Cached) => Ref
+  readonly cache: (draft: Draft, inputs: Cached) => Ref
   readonly post: (draft: Draft, attended: Ref, hidden: Ref) => Ref
 }
 
@@ -54,19 +54,26 @@ export interface PreNorm {
   readonly mlp: Block
 }
 
-/** `x + output(attention(norm(x)))`, then `x + mlp(norm(x))`; scores are scaled by `headSize^-0.5` where nothing else is said. */
+/** `x + output(reader(norm(x)))`, then `x + mlp(norm(x))`; attention with scores scaled by `headSize^-0.5` where nothing else is said. */
 export const preNorm = (
   shape: Shape,
   facts: AttentionFacts,
   { headNorms, inputNorm, middleNorm, mlp, output, qkv }: PreNorm,
-  scores: Scores = { scale: shape.headSize ** -0.5, cap: undefined }
+  reader: CacheReader = attention(shape, { scale: shape.headSize ** -0.5, cap: undefined })
 ): AttentionLayer => ({
   facts,
-  tensors: [inputNorm, qkv, ...(headNorms === undefined ? [] : [headNorms.q, headNorms.k]), output, middleNorm, mlp]
-    .flatMap(({ tensors }) => tensors),
+  tensors: [
+    inputNorm,
+    qkv,
+    ...(headNorms === undefined ? [] : [headNorms.q, headNorms.k]),
+    reader,
+    output,
+    middleNorm,
+    mlp
+  ].flatMap(({ tensors }) => tensors),
   pre: (draft, hidden, angles) =>
     separated(draft, shape, qkv.on(draft, inputNorm.on(draft, hidden)), angles, headNorms),
-  cache: (graph, inputs) => attend(graph, shape, inputs, scores),
+  cache: reader.on,
   post: (draft, attended, hidden) => {
     const x = draft.graph.add(hidden, output.on(draft, attended))
     return draft.graph.add(x, mlp.on(draft, middleNorm.on(draft, x)))

@@ -16,7 +16,7 @@ import { type Activations, matrix } from "./Activations.ts"
 import { runOnce } from "./RunOnce.ts"
 
 /** Matrices are cast to f32 in runs of rows of this many bytes at most. */
-const CHUNK = 32 * 2 ** 20
+const CHUNK = 4 * 2 ** 20
 
 /** What the float model runs in. */
 export interface ReferenceOptions {

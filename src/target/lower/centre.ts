@@ -14,6 +14,15 @@ const scalar = (value: number): Initializer => ({
   data: { kind: "inline", bytes: new Uint8Array(Float32Array.of(value).buffer) }
 })
 
+const plain = (op: string, name: string, inputs: ReadonlyArray<string>): Node => ({
+  op,
+  domain: "",
+  name,
+  inputs,
+  outputs: [name],
+  attributes: {}
+})
+
 /**
  * `d · q + m` becomes `d · (q − middle) + (m + middle · d)`: MatMulNBits with zero points of 0 has no fast kernel, with those in the
  * middle of the range it has. `m + middle · d` is computed once, in float32, when the graph is loaded; the weights stay as they are.
@@ -36,14 +45,6 @@ export const centre = {
       while (inputs.at(-1) === "") inputs.pop()
       centred.set(made, { ...made, inputs })
       const [shift, whole] = [`${minimum}.shift`, `${minimum}.centred`]
-      const plain = (op: string, name: string, inputs: ReadonlyArray<string>): Node => ({
-        op,
-        domain: "",
-        name,
-        inputs,
-        outputs: [name],
-        attributes: {}
-      })
       return [
         plain("Mul", shift, [scales, middle.name]),
         plain("Add", whole, [minimum, shift]),
