@@ -2,6 +2,7 @@ import type { Architecture } from "./Architecture.ts"
 import { gemma } from "./gemma.ts"
 import { gemma2 } from "./gemma2.ts"
 import { gemma3_text } from "./gemma3_text.ts"
+import { gpt_oss } from "./gpt_oss.ts"
 import { granite } from "./granite.ts"
 import { lfm2 } from "./lfm2.ts"
 import { llama } from "./llama.ts"
@@ -21,6 +22,7 @@ export const architectures = [
   gemma,
   gemma2,
   gemma3_text,
+  gpt_oss,
   granite,
   lfm2,
   llama,

@@ -4,6 +4,7 @@ import { broadcasting, cast, normalized, reduce, same } from "./infer/elementwis
 import {
   concat,
   expand,
+  flatten,
   gather,
   oneHot,
   reshape,
@@ -85,6 +86,7 @@ const rules: Readonly<Record<string, Rule>> = {
   TopK: topK,
   Shape: shapeOf,
   OneHot: oneHot,
+  Flatten: flatten,
   RotaryEmbedding: rotary,
   Attention: attention,
   DequantizeLinear: dequantize,

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { DType } from "../../src/tensor/DType.ts"
+import { tensorIn, type Wanted } from "../../src/tensor/Slice.ts"
 import type { Tensor } from "../../src/tensor/Tensor.ts"
 
 const folder = join(import.meta.dirname, "../fixtures/text")
@@ -53,6 +54,17 @@ const tensorsOf = (path: string): ReadonlyMap<string, Tensor> =>
       )
     })
   )
+
+/** A family's tensors by name, among those that are stored. */
+export const finder = (tensors: ReadonlyMap<string, Tensor>, wanted: ReadonlyArray<Wanted>) => {
+  const known = new Map(wanted.map((one) => [one.name, one]))
+  return (name: string): Tensor => {
+    const one = known.get(name)
+    const tensor = one === undefined ? undefined : tensorIn(tensors, one)
+    if (tensor === undefined) throw new Error(`there is no ${name}`)
+    return tensor
+  }
+}
 
 /** A prompt with the greedy ids that follow it. */
 export interface Prompt {

@@ -1,4 +1,4 @@
-import { Effect, FileSystem, Result } from "effect"
+import { Effect, FileSystem } from "effect"
 import { find } from "../../src/arch/registry.ts"
 import { type EmbeddingKernels, type Publish, writeEmbeddings } from "../../src/devkit/Embeddings.ts"
 import { pythonFiles } from "../../src/devkit/pythonFiles.ts"
@@ -11,6 +11,7 @@ import { Mpk } from "../../src/pack/Mpk.ts"
 import { decoderPrograms, programName } from "../../src/plan/Parts.ts"
 import { open } from "../../src/source/Checkpoint.ts"
 import type { ByteRange } from "../../src/tensor/Tensor.ts"
+import { finder } from "../arch/Case.ts"
 
 /** Writes into `folder` at once: what is tested here is content, not atomicity. */
 export const publishInto = (folder: string): Publish<never> => (name, write) => write(`${folder}/${name}`)
@@ -59,7 +60,7 @@ export const build = (checkpointPath: string, output: string, groupSize: number)
     const checkpoint = yield* open(checkpointPath)
     const family = yield* Effect.fromNullishOr(find(String(checkpoint.config["model_type"])))
     const model = yield* Effect.fromResult(family.read(checkpoint.config))
-    const weights = (name: string) => Result.getOrThrow(Result.fromNullishOr(checkpoint.tensors.get(name), () => name))
+    const weights = finder(checkpoint.tensors, model.tensors)
     const devkit = `${output}/sima_files/devkit`
     yield* fs.makeDirectory(`${devkit}/llima_runtime`, { recursive: true })
     yield* fs.makeDirectory(`${output}/sima_files/mpk`, { recursive: true })

@@ -1,6 +1,9 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { readdirSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { readdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { open } from "../../src/run/Runner.ts"
 import { json, npy } from "../arch/Case.ts"
 import { answer, compile, fixture, folder, opened, Platform } from "./Build.ts"
 
@@ -46,5 +49,43 @@ describe.each(names)("%s.gguf", (name) => {
           assert.deepStrictEqual(yield* runner.encode(text), ids, JSON.stringify(text))
         }
       }))
+  })
+})
+
+const python = process.env["LLIMA_TEST_PYTHON"] ?? "python3"
+const canRun = spawnSync(python, ["-c", "import numpy, onnxruntime"], { stdio: "ignore" }).status === 0
+
+describe.each(["llama-Q4_1", "llama-tied-Q4_K_M", "gemma3-Q4_0"])("the devkit's Python runtime, %s", (name) => {
+  layer(Platform, { excludeTestServices: true })((it) => {
+    it.effect.skipIf(!canRun)(
+      "gives the runner's tokens, embeddings in codes (skipped where python3 lacks numpy or onnxruntime)",
+      () =>
+        Effect.gen(function*() {
+          const { greedy, prompt }: Expected = json(fixture(`gguf/${name}.expected.json`))
+          const out = yield* folder
+          yield* compile({ modelPath: fixture(`gguf/${name}.gguf`), output: out, maxNumTokens: 64, verify: "none" })
+          const cache = yield* folder
+          const runner = yield* open(out, { threads: 1, cache })
+          const { ids } = yield* answer(runner, { ids: prompt, maxNewTokens: greedy.length, ignoreEos: true })
+          const file = join(cache, "ids.json")
+          writeFileSync(file, JSON.stringify(prompt))
+          const options = [
+            "--prompt_ids",
+            file,
+            "--max_new_tokens",
+            `${greedy.length}`,
+            "--ignore_eos",
+            "--threads",
+            "1"
+          ]
+          const { stderr, stdout } = spawnSync(python, ["-m", "llima_runtime", out, ...options], {
+            cwd: join(out, "sima_files/devkit"),
+            encoding: "utf8",
+            env: { ...process.env, LLIMA_CACHE: cache, PYTHONDONTWRITEBYTECODE: "1" }
+          })
+          assert.strictEqual(stderr, "")
+          assert.deepStrictEqual(JSON.parse(stdout), ids)
+        })
+    )
   })
 })

@@ -16,7 +16,7 @@ import { hostLayer } from "../../src/target/host.ts"
 import { Target } from "../../src/target/Target.ts"
 import { encodeHeader } from "../../src/tensor/Npy.ts"
 import type { Tensor } from "../../src/tensor/Tensor.ts"
-import { readCase } from "../arch/Case.ts"
+import { finder, readCase } from "../arch/Case.ts"
 
 /** What a test build is like. */
 export interface BuildOptions {
@@ -58,11 +58,7 @@ export const buildCase = Effect.fnUntraced(function*(name: string, options: Buil
   const family = find(test.config.model_type)
   if (family === undefined) throw new Error(`no family reads ${test.config.model_type}`)
   const model = Result.getOrThrow(family.read(test.config))
-  const weights = (tensor: string): Tensor => {
-    const found = test.tensors.get(tensor)
-    if (found === undefined) throw new Error(`${name} has no ${tensor}`)
-    return found
-  }
+  const weights = finder(test.tensors, model.tensors)
   const kernels = yield* Kernels
   const quantize = Effect.fnUntraced(function*(graph: Graph, scheme: Scheme, file: string, location: string) {
     const layout = layoutBlob(weightsOf(graph, (weight) => formUnder(scheme, weight, model.facts.head)))

@@ -1,5 +1,6 @@
 import { Result, Schema } from "effect"
 import { attribute, type Builder, type Ref } from "../../onnx/Builder.ts"
+import type { Within } from "../../tensor/Slice.ts"
 import { type Block, noPiece } from "./Block.ts"
 import { optional, type Read, wrong } from "./Config.ts"
 
@@ -51,6 +52,22 @@ export const expertCounts = (config: Config, layers: number, defaults: ExpertCou
   return perToken > experts
     ? Result.fail(wrong("num_experts_per_tok", `at most ${key} (${experts})`, `${perToken}`))
     : Result.succeed({ experts, perToken })
+}
+
+/**
+ * `x · weight + bias` of one expert, whose `weight [in × out]` and `bias [out]` lie among those of all experts in `<name>
+ * [count × in × out]` and `<name>_bias [count × out]`.
+ */
+export const stackedLinear = ({ at, count, name }: Within, width: number, out: number): Block => {
+  const weight = { name: `${name}.${at}`, shape: [width, out], within: { name, at, count } }
+  const bias = { name: `${name}_bias.${at}`, shape: [out], within: { name: `${name}_bias`, at, count } }
+  return {
+    tensors: [weight, bias],
+    on: ({ graph, weights }, x) => {
+      const [w, b] = [weight, bias].map((tensor) => graph.f32(graph.weight(weights(tensor.name))))
+      return graph.op("Gemm", [x, w, b])
+    }
+  }
 }
 
 /** Which experts a token goes to: those with the highest scores, `<router>.weight [experts × hidden]` times the token. */

@@ -1,4 +1,4 @@
-import { broadcast, quotientOf, sumOf } from "../Dims.ts"
+import { broadcast, productOf, quotientOf, sumOf } from "../Dims.ts"
 import type { Dim } from "../Graph.ts"
 import { axisOf, broken, constant, input, int, ints, type Rule, show } from "./Rule.ts"
 
@@ -131,9 +131,10 @@ export const expand: Rule = (call) => {
   }]
 }
 
-/** The numbers are known where all dimensions are. */
+/** Dimensions `start` … `end`; the numbers are known where all of these are. */
 export const shapeOf: Rule = (call) => {
-  const { shape } = input(call, 0)
+  const all = input(call, 0).shape
+  const shape = all.slice(int(call, "start", 0), int(call, "end", all.length))
   const values = shape.filter((dim) => typeof dim === "number")
   return [{ dtype: "i64", shape: [shape.length], values: values.length === shape.length ? values : undefined }]
 }
@@ -143,4 +144,10 @@ export const oneHot: Rule = (call) => {
   const axis = axisOf(call, int(call, "axis", -1), shape.length + 1)
   const [depth = 0] = constant(call, 1)
   return [{ dtype: input(call, 2).dtype, shape: [...shape.slice(0, axis), depth, ...shape.slice(axis)] }]
+}
+
+export const flatten: Rule = (call) => {
+  const { dtype, shape } = input(call, 0)
+  const axis = int(call, "axis", 1)
+  return [{ dtype, shape: [productOf(shape.slice(0, axis)), productOf(shape.slice(axis))] }]
 }
