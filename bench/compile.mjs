@@ -1,5 +1,5 @@
 // Time, peak memory and bytes of llima-compile beside llama.cpp's quantiser (the library in npm node-llama-cpp) on the same weights,
-// in turns; medians and the median of each round's ratio. The peer's conversion to GGUF is bench/peer/convert.py, shown apart.
+// in turns; medians and the median of each round's ratio. llima-compile once without and once with --verify quick, its default. The peer's conversion to GGUF is bench/peer/convert.py, shown apart.
 //   node bench/compile.mjs MODEL... --peer NODE_MODULES --python PYTHON [--rounds 3] [--out DIR] [--dist DIR]
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
@@ -34,12 +34,14 @@ for (const model of models) {
   for (const [bits, kind] of [["int4", "Q4_0"], ["int8", "Q8_0"]]) {
     const ours = join(values.out, `${name}-${bits}`), theirs = join(values.out, `${name}-${kind}.gguf`)
     const rounds = Array.from({ length: Number(values.rounds) }, () => {
-      const a = compile(values.dist, model, ours, precisions[bits])
+      const a = compile(values.dist, model, ours, precisions[bits], ["--verify", "none"])
       a.bytes = bytesOf(ours)
+      const verified = compile(values.dist, model, ours, precisions[bits])
+      verified.bytes = bytesOf(ours)
       rmSync(theirs, { force: true })
       const b = peer(values.python, "quantize.py", [values.peer, source, theirs, kind, "2"])
       b.bytes = statSync(theirs).size
-      return { a, b }
+      return { a, verified, b }
     })
     const row = (what, side) => ({
       model: name,
@@ -49,8 +51,12 @@ for (const model of models) {
       "written MB": Math.round(rounds[0][side].bytes / 1e6)
     })
     const ratio = median(rounds.map(({ a, b }) => a.seconds / b.seconds)).toFixed(2)
-    rows.push({ ...row(`llima-compile ${bits}`, "a"), "time ratio": ratio }, row(`llama.cpp ${kind}`, "b"))
-    console.error(JSON.stringify(rows.slice(-2)), `load ${load()}`)
+    rows.push(
+      { ...row(`llima-compile ${bits} --verify none`, "a"), "time ratio": ratio },
+      row(`llima-compile ${bits}`, "verified"),
+      row(`llama.cpp ${kind}`, "b")
+    )
+    console.error(JSON.stringify(rows.slice(-3)), `load ${load()}`)
     if (existsSync(ours)) rmSync(ours, { recursive: true })
     rmSync(theirs)
   }

@@ -51,19 +51,18 @@ interface Gate {
   readonly limit: number
 }
 
-/** `down((up + 1) · gate · sigmoid(alpha · gate))`, gate at most `limit`, up from -limit to limit; `gateUp` gives them in turn, gate first. */
-const clamped = (gateUp: Block, { alpha, intermediate, limit }: Gate, down: Block): Block => ({
-  tensors: [...gateUp.tensors, ...down.tensors],
-  on: (draft, x) => {
-    const { graph } = draft
+/** `(up + 1) · gate · sigmoid(alpha · gate)`, gate at most `limit`, up from -limit to limit; of both in turn, gate first. */
+const clampedGate = ({ alpha, intermediate, limit }: Gate): Block => ({
+  tensors: [],
+  on: ({ graph }, x) => {
     const number = (name: string, value: number) => graph.constant(name, "f32", [], [value])
     const most = number("limit", limit)
-    const pairs = graph.reshape(gateUp.on(draft, x), [0, intermediate, 2])
+    const pairs = graph.reshape(x, [0, intermediate, 2])
     const [gates = noPiece(), ups = noPiece()] = graph.split(pairs, [1, 1], 2).map((part) => graph.squeeze(part, [2]))
     const gate = graph.op("Min", [gates, most])
     const up = graph.op("Clip", [ups, number("least", -limit), most])
     const passed = graph.mul(gate, graph.sigmoid(graph.mul(gate, number("alpha", alpha))))
-    return down.on(draft, graph.mul(graph.add(up, number("one", 1)), passed))
+    return graph.mul(graph.add(up, number("one", 1)), passed)
   }
 })
 
@@ -91,24 +90,20 @@ export const gpt_oss = {
       const windows = yield* windowsByType(c.layerTypes, shape.layers, window, (index) => index % 2 === 0)
       const counts = yield* expertCounts(c, shape.layers, { experts: 128, perToken: 4 })
       const bias = c.attentionBias ?? true
-      const gate = { intermediate, alpha: c.alpha ?? ALPHA, limit: c.limit ?? LIMIT }
       return modelOf("gpt_oss", settings, (at, index) => {
-        const expert = (place: number): Block => {
-          const stacked = (name: string, width: number, out: number) =>
-            stackedLinear({ name: `${at}.mlp.experts.${name}`, at: place, count: counts.experts }, width, out)
-          return clamped(
-            stacked("gate_up_proj", hidden, 2 * intermediate),
-            gate,
-            stacked("down_proj", intermediate, hidden)
-          )
-        }
+        const stacked = (name: string, width: number, out: number) => (expert: number) =>
+          stackedLinear({ name: `${at}.mlp.experts.${name}`, at: expert, count: counts.experts }, width, out)
         return preNorm(shape, attentionFacts(shape, rope.name, windows[index]), {
           inputNorm: rmsNorm(`${at}.input_layernorm`, hidden, epsilon),
           qkv: projections(`${at}.self_attn`, shape, bias),
           headNorms: undefined,
           output: linear(`${at}.self_attn.o_proj`, queryWidth, hidden, bias),
           middleNorm: rmsNorm(`${at}.post_attention_layernorm`, hidden, epsilon),
-          mlp: mixture({ ...counts, router: `${at}.mlp.router`, bias: true, shares: "chosen" }, hidden, expert)
+          mlp: mixture({ ...counts, router: `${at}.mlp.router`, bias: true, shares: "chosen" }, hidden, {
+            first: stacked("gate_up_proj", hidden, 2 * intermediate),
+            between: clampedGate({ intermediate, alpha: c.alpha ?? ALPHA, limit: c.limit ?? LIMIT }),
+            second: stacked("down_proj", intermediate, hidden)
+          })
         }, attentionWithSinks(shape, `${at}.self_attn.sinks`, headSize ** -0.5))
       })
     })

@@ -3,9 +3,8 @@ import type { Architecture } from "./Architecture.ts"
 import { projections } from "./block/Attention.ts"
 import { linear } from "./block/Block.ts"
 import { decode, optional, unsupported } from "./block/Config.ts"
-import { expertCounts, expertFields, expertKeys, mixture } from "./block/Experts.ts"
+import { expertCounts, expertFields, expertKeys, gatedExperts, mixture } from "./block/Experts.ts"
 import { attentionFacts, preNorm } from "./block/Layer.ts"
-import { gatedMlp } from "./block/Mlp.ts"
 import { rmsNorm } from "./block/Norm.ts"
 import { modelOf, settingsFields, settingsKeys, settingsOf } from "./block/Settings.ts"
 
@@ -57,7 +56,7 @@ export const olmoe = {
           mlp: mixture(
             { ...counts, router: `${at}.mlp.gate`, bias: false, shares: c.renormalised === true ? "chosen" : "all" },
             hidden,
-            (index) => gatedMlp(`${at}.mlp.experts.${index}`, shape, activation, false)
+            gatedExperts(`${at}.mlp.experts`, shape, activation)
           )
         }))
     })

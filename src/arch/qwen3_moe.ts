@@ -3,7 +3,7 @@ import type { Architecture } from "./Architecture.ts"
 import { projections } from "./block/Attention.ts"
 import { linear } from "./block/Block.ts"
 import { decode, MOST_LAYERS, optional, Positions, Size } from "./block/Config.ts"
-import { expertCounts, expertFields, expertKeys, mixture } from "./block/Experts.ts"
+import { expertCounts, expertFields, expertKeys, gatedExperts, mixture } from "./block/Experts.ts"
 import { attentionFacts, preNorm } from "./block/Layer.ts"
 import { gatedMlp } from "./block/Mlp.ts"
 import { perHead, rmsNorm } from "./block/Norm.ts"
@@ -57,7 +57,7 @@ export const qwen3_moe = {
       const { activation, epsilon, rope, shape } = settings
       const { headSize, heads, hidden, keyValueHeads } = shape
       const counts = yield* expertCounts(c, shape.layers, { experts: 128, perToken: 8 })
-      const expertShape = { ...shape, intermediate: c.expertWidth ?? EXPERT_WIDTH }
+      const expertShape = { hidden, intermediate: c.expertWidth ?? EXPERT_WIDTH }
       const dense = new Set(c.dense)
       const isDense = (index: number) => dense.has(index) || (index + 1) % (c.step ?? 1) !== 0
       const window = c.useWindow === true ? c.window === undefined ? WINDOW : c.window ?? undefined : undefined
@@ -77,7 +77,7 @@ export const qwen3_moe = {
             : mixture(
               { ...counts, router: `${at}.mlp.gate`, bias: false, shares: c.renormalised === true ? "chosen" : "all" },
               hidden,
-              (expert) => gatedMlp(`${at}.mlp.experts.${expert}`, expertShape, activation, false)
+              gatedExperts(`${at}.mlp.experts`, expertShape, activation)
             )
         }))
     })

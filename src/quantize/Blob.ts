@@ -7,6 +7,8 @@ export interface BlobWeight {
   readonly rows: number
   readonly columns: number
   readonly form: Form
+  /** the source holds it as `[columns × rows]` */
+  readonly transposed?: boolean
 }
 
 /** A tensor to lay out as plain numbers. */

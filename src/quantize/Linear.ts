@@ -12,6 +12,8 @@ export interface Linear {
   readonly dtype: DType
   readonly rows: number
   readonly columns: number
+  /** W is stored as `[columns × rows]` */
+  readonly transposed: boolean
 }
 
 const weightTypes: ReadonlySet<DType> = new Set(["f32", "f16", "bf16"])
@@ -34,22 +36,23 @@ const carriers = (graph: Graph): ReadonlyMap<string, Initializer> => {
   return new Map([...plain, ...casts])
 }
 
+const isTurned = ({ attributes }: Node): boolean => isInt(attributes["transB"], 1)
+
 /** The products of a graph and the weight of each. */
 export const products = (graph: Graph): ReadonlyMap<Node, Initializer> => {
   const carried = carriers(graph)
   return new Map(graph.nodes.flatMap((node) => {
-    const weight = node.op === "Gemm" && isInt(node.attributes["transB"], 1)
-      ? carried.get(node.inputs[1] ?? "")
-      : undefined
+    const weight = node.op === "Gemm" ? carried.get(node.inputs[1] ?? "") : undefined
     return weight === undefined ? [] : [[node, weight] as const]
   }))
 }
 
-/** Every Gemm(transB=1) over an external float matrix, as stored or through a Cast to f32, in graph order. */
+/** Every Gemm over an external float matrix, as stored or through a Cast to f32, in graph order. */
 export const quantizable = (graph: Graph): ReadonlyArray<Linear> =>
-  Array.from(products(graph), ([{ name }, weight]) => {
-    const [rows = 0, columns = 0] = weight.shape
-    return { node: name, weight: weight.name, dtype: weight.dtype, rows, columns }
+  Array.from(products(graph), ([node, weight]) => {
+    const transposed = !isTurned(node)
+    const [rows = 0, columns = 0] = transposed ? weight.shape.toReversed() : weight.shape
+    return { node: node.name, weight: weight.name, dtype: weight.dtype, rows, columns, transposed }
   })
 
 /** The weights of a graph's products that get a form, each once, in graph order. */
@@ -58,8 +61,8 @@ export const weightsOf = (
   formOf: (weight: string) => Form | undefined
 ): ReadonlyArray<BlobWeight> =>
   Array.from(new Map(quantizable(graph).map((linear) => [linear.weight, linear])).values()).flatMap(
-    ({ columns, rows, weight }) => {
+    ({ columns, rows, transposed, weight }) => {
       const form = formOf(weight)
-      return form === undefined ? [] : [{ name: weight, rows, columns, form }]
+      return form === undefined ? [] : [{ name: weight, rows, columns, form, ...transposed ? { transposed } : {} }]
     }
   )

@@ -123,7 +123,11 @@ const product = (made: Made, old: Node, { nodes, value, weight }: Replacement): 
     : []
   const x = order[0]?.name ?? given
   const before = [...made.fresh(nodes), ...order]
-  const gemm = { ...old, inputs: [x, value, ...bias === undefined ? [] : [bias]] }
+  const gemm = {
+    ...old,
+    inputs: [x, value, ...bias === undefined ? [] : [bias]],
+    attributes: { ...old.attributes, transB: int(1) }
+  }
   if (!weight.form.minimum) return [...before, gemm]
   const { nodes: sumNodes, sums } = blockSums(made, x, weight)
   const codes = `${old.outputs[0] ?? ""}.codes`
@@ -147,7 +151,7 @@ const moved = (initializer: Initializer, { layout, location }: QuantizeOptions):
 }
 
 /**
- * Puts codes in the place of float weights: each Gemm(transB=1) over a weight of the layout reads
+ * Puts codes in the place of float weights: each Gemm over a weight of the layout reads
  * `DequantizeLinear(codes, scales as f32, zero points; axis 1)`, cut to the columns where they were padded; with a minimum,
  * `Gemm(sums of x over blocks, minimum)` is added; with an order, x is gathered by it. Tensors that the layout holds as plain
  * numbers are read from the blob. Casts and weights that nothing reads any more are dropped; all else stays. Needs opset 21

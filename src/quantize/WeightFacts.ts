@@ -1,5 +1,6 @@
 import { Result } from "effect"
 import type { Tensor } from "../tensor/Tensor.ts"
+import { isTransposed } from "./format/transposed.ts"
 import type { Seen } from "./kernel/Task.ts"
 import { KernelError, NotFinite, ScaleOverflow } from "./KernelError.ts"
 
@@ -82,6 +83,10 @@ const unravel = (at: number, shape: ReadonlyArray<number>): ReadonlyArray<number
     { rest: at, found: [] }
   ).found
 
+/** The index as the source has it. */
+const stored = (tensor: Tensor, index: ReadonlyArray<number>): ReadonlyArray<number> =>
+  isTransposed(tensor) ? index.toReversed() : index
+
 /** Name of what holds a number that is not finite: integer codes are finite, so it is their scale. */
 const culprit = ({ coded, dtype, name }: Tensor): string =>
   dtype === "f32" ? coded?.pieces["scale"]?.name ?? name : name
@@ -92,13 +97,13 @@ export const guard = (tensor: Tensor, facts: WeightFacts): Result.Result<void, K
   const wrong = earlier(facts.firstNaN, facts.firstInfinity)
   if (wrong !== undefined) {
     const value = wrong === facts.firstNaN ? "NaN" : "Infinity"
-    const reason = new NotFinite({ value, index: unravel(wrong, tensor.shape) })
+    const reason = new NotFinite({ value, index: stored(tensor, unravel(wrong, tensor.shape)) })
     return Result.fail(new KernelError({ subject: culprit(tensor), reason }))
   }
   const { count, first } = facts.overflow
   if (first !== undefined) {
     const blocks = Math.ceil((tensor.shape.at(-1) ?? 1) / 32)
-    const at = [Math.floor(first / blocks), (first % blocks) * 32]
+    const at = stored(tensor, [Math.floor(first / blocks), (first % blocks) * 32])
     return fail(new ScaleOverflow({ blocks: count, index: at, largest: facts.largest }))
   }
   return Result.void

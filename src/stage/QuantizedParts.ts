@@ -8,6 +8,7 @@ import { graphOf, type Job } from "../plan/Job.ts"
 import { programName } from "../plan/Parts.ts"
 import { type Chosen, compiledOf, paths, type Plan, type Step } from "../plan/Plan.ts"
 import { bytesOf, type PlacedWeight } from "../quantize/Blob.ts"
+import { transposed } from "../quantize/format/transposed.ts"
 import { type KernelDType, kernelDTypes } from "../quantize/kernel/Task.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import { quantizeGraph } from "../quantize/Quantizer.ts"
@@ -51,12 +52,13 @@ const said = (tensor: Tensor, becomes: string, after: number): Effect.Effect<voi
 
 /** One weight's codes into the blob's file; `taken` says what that means of a tensor that was quantised before. */
 const writeWeight = Effect.fn("quantize.writeWeight")(function*(
-  source: Tensor,
+  tensor: Tensor,
   file: string,
   weight: PlacedWeight,
   taken: Taken | undefined
 ) {
   const kernels = yield* Kernels
+  const source = weight.transposed === true ? transposed(tensor) : tensor
   const { codes, form, minimum, order, scales, zeros } = weight
   const place = { file, codes: codes.offset, scales: scales.offset }
   const facts = yield* taken?.intake === "exact"

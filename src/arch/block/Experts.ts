@@ -1,8 +1,9 @@
 import { Result, Schema } from "effect"
 import { attribute, type Builder, type Ref } from "../../onnx/Builder.ts"
 import type { Within } from "../../tensor/Slice.ts"
-import { type Block, noPiece } from "./Block.ts"
-import { optional, type Read, wrong } from "./Config.ts"
+import { beside, type Block, type Draft, linear, noPiece } from "./Block.ts"
+import { optional, type Read, type Shape, wrong } from "./Config.ts"
+import { type Activation, gate } from "./Mlp.ts"
 
 // Past every published model (384 in a layer, 23 thousand in all); what is larger is a damaged file, and would make us allocate for it.
 const MOST_EXPERTS = 4096
@@ -101,19 +102,46 @@ const sorted = (graph: Builder, x: Ref): Ref => {
   return places
 }
 
+/** What experts compute: matrices of their own, and what stands between these, the same for all. */
+export interface Experts {
+  readonly first: (expert: number) => Block
+  readonly between: Block
+  readonly second: (expert: number) => Block
+}
+
+/** Experts that are gated MLPs with `<at>.<expert>.gate_proj`, `up_proj` and `down_proj` apart. */
+export const gatedExperts = (
+  at: string,
+  { hidden, intermediate }: Pick<Shape, "hidden" | "intermediate">,
+  activation: Activation
+): Experts => ({
+  first: (expert) =>
+    beside(["gate_proj", "up_proj"].map((name) => linear(`${at}.${expert}.${name}`, hidden, intermediate, false))),
+  between: gate(intermediate, activation),
+  second: (expert) => linear(`${at}.${expert}.down_proj`, intermediate, hidden, false)
+})
+
+/** Each block on its stretch of rows, `counts` long; the results in their order. */
+const apiece = (draft: Draft, blocks: ReadonlyArray<Block>, rows: Ref, counts: Ref): Ref => {
+  const { graph } = draft
+  const stretches = graph.ops("Split", [rows, counts], { axis: int(0) }, blocks.length)
+  return graph.concat(blocks.map((block, index) => block.on(draft, stretches[index] ?? noPiece())), 0)
+}
+
 /**
- * A mixture of experts: the sum of what the chosen `expert`s (`[rows × hidden] → [rows × hidden]`) make of a token, by their shares.
- * Pairs of token and expert are sorted by expert; each expert works on its stretch of them, which may be empty, so only what is
- * chosen is multiplied (docs/decisions/009-experts.md).
+ * A mixture of experts: the sum of what the chosen experts make of a token, by their shares. Pairs of token and expert are sorted
+ * by expert; each expert multiplies its stretch of them, which may be empty, so only what is chosen is computed
+ * (docs/decisions/009-experts.md).
  */
-export const mixture = (routing: Routing, hidden: number, expert: (index: number) => Block): Block => {
+export const mixture = (routing: Routing, hidden: number, { between, first, second }: Experts): Block => {
   const { bias, experts, perToken, router } = routing
-  const blocks = Array.from({ length: experts }, (_, index) => expert(index))
+  const all = (of: (expert: number) => Block) => Array.from({ length: experts }, (_, index) => of(index))
+  const [firsts, seconds] = [all(first), all(second)]
   return {
     tensors: [
       { name: `${router}.weight`, shape: [experts, hidden] },
       ...(bias ? [{ name: `${router}.bias`, shape: [experts] }] : []),
-      ...blocks.flatMap(({ tensors }) => tensors)
+      ...[...firsts, ...seconds].flatMap(({ tensors }) => tensors)
     ],
     on: (draft, x) => {
       const { graph, weights } = draft
@@ -123,15 +151,14 @@ export const mixture = (routing: Routing, hidden: number, expert: (index: number
       const order = sorted(graph, pairs)
       const depth = graph.constant("experts", "i64", [], [experts])
       const marks = graph.op("OneHot", [pairs, depth, graph.constant("marks", "i64", [2], [0, 1])])
-      const first = graph.constant("first_axis", "i64", [1], [0])
-      const counts = graph.op("ReduceSum", [marks, first], { keepdims: int(0) })
+      const counts = graph.op("ReduceSum", [marks, graph.constant("first_axis", "i64", [1], [0])], { keepdims: int(0) })
       // pair i is of token i / perToken, rounded down as integers are
       const tokens = graph.div(order, graph.constant("pairs_per_token", "i64", [], [perToken]))
-      const stretches = graph.ops("Split", [graph.gather(x, tokens), counts], { axis: int(0) }, experts)
-      const made = graph.concat(blocks.map((block, index) => block.on(draft, stretches[index] ?? noPiece())), 0)
+      const inner = between.on(draft, apiece(draft, firsts, graph.gather(x, tokens), counts))
+      const made = apiece(draft, seconds, inner, counts)
       const places = graph.reshape(sorted(graph, order), [-1, perToken])
       const sum = graph.matMul(graph.unsqueeze(shares, [1]), graph.gather(made, places))
-      return graph.squeeze(sum, [1])
+      return graph.reshape(sum, [-1, hidden])
     }
   }
 }

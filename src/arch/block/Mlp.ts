@@ -25,15 +25,18 @@ export const activationOf = (name: string, path = "hidden_act"): Read<Activation
     ? Result.succeed({ name, on: activations[name] })
     : Result.fail(unsupported(path, `one of ${Object.keys(activations).join(", ")}`, show(name)))
 
-/** `down(activation(gate) · up)`; `gateUp` gives both, gate first, `[tokens × 2·intermediate]`. */
-export const gated = (gateUp: Block, intermediate: number, activation: Activation, down: Block): Block => ({
-  tensors: [...gateUp.tensors, ...down.tensors],
-  on: (draft, x) => {
-    const { graph } = draft
-    const [gate = noPiece(), up = noPiece()] = graph.split(gateUp.on(draft, x), [intermediate, intermediate], 1)
-    return down.on(draft, graph.mul(activation.on(graph, gate), up))
+/** `activation(gate) · up`, `[tokens × intermediate]`, of both side by side, gate first. */
+export const gate = (intermediate: number, activation: Activation): Block => ({
+  tensors: [],
+  on: ({ graph }, x) => {
+    const [gate = noPiece(), up = noPiece()] = graph.split(x, [intermediate, intermediate], 1)
+    return graph.mul(activation.on(graph, gate), up)
   }
 })
+
+/** `down(activation(gate) · up)`; `gateUp` gives both, gate first, `[tokens × 2·intermediate]`. */
+export const gated = (gateUp: Block, intermediate: number, activation: Activation, down: Block): Block =>
+  chain([gateUp, gate(intermediate, activation), down])
 
 /** `second(activation(first))`. */
 export const plainMlp = (first: Block, activation: Activation, second: Block): Block =>

@@ -52,7 +52,9 @@ export const attentionWithSinks = (shape: Shape, name: string, scale: number): C
         graph.matMul(queries, byHead(graph, keys, dims, shape, [1, 2, 0])),
         graph.op("Flatten", [wide], { axis: int(2) })
       )
-      const most = graph.op("ReduceMax", [scores, last])
+      // a row that sees nothing has -inf throughout; with a bound below it gives 0, not NaN
+      const bound = graph.constant("lowest", "f32", [], [-1e30])
+      const most = graph.op("Max", [graph.op("ReduceMax", [scores, last]), bound])
       const powers = graph.op("Exp", [graph.sub(scores, most)])
       const perHead = (x: Ref, size: number) => graph.reshape(x, [keyValueHeads, -1, shared, size])
       const sinks = graph.reshape(graph.f32(graph.weight(weights(name))), [keyValueHeads, 1, shared, 1])
