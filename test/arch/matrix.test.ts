@@ -113,6 +113,20 @@ describe.each(caseNames)("%s", (name) => {
     }
   })
 
+  it("reads the cache after q: a host has its newest rows written while the graph runs", () => {
+    const views = new Set(["Unsqueeze", "Reshape"])
+    for (const [index, { kind }] of layers.entries()) {
+      if (kind === "convolution") continue
+      const graph = model.cache(index, weightsOf(example))
+      const readers = graph.nodes.filter(({ op, outputs: [output = ""] }) => {
+        const from = ancestors(graph, output)
+        return !views.has(op) && (from.has("K") || from.has("V"))
+      })
+      assert.isAbove(readers.length, 0)
+      for (const { name, outputs: [output = ""] } of readers) assert.isTrue(ancestors(graph, output).has("q"), name)
+    }
+  })
+
   it("computes what transformers computes, part by part", async () => {
     const { array, prompts: { long, short }, tolerance } = example
     await withChain(model, weightsOf(example), example, async (chain) => {

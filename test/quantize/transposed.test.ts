@@ -3,9 +3,11 @@ import { Effect, Result } from "effect"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { formatOf } from "../../src/quantize/format/registry.ts"
 import { transposed } from "../../src/quantize/format/transposed.ts"
 import { Kernels } from "../../src/quantize/Kernels.ts"
 import { guard } from "../../src/quantize/WeightFacts.ts"
+import { decodeFloats } from "../../src/tensor/Float.ts"
 import type { Tensor } from "../../src/tensor/Tensor.ts"
 import { randomMatrix } from "./Reference.ts"
 import { runKernel } from "./Run.ts"
@@ -71,6 +73,18 @@ layer(Kernels.layer(2), { excludeTestServices: true })("transposed", (it) => {
         assert.isTrue(scales.equals(new Uint8Array(expected.scales.buffer)))
         assert.deepInclude(facts, { numbers: rows * columns, largest: expected.seen.largest })
         assert.isTrue(Result.isSuccess(guard(source, facts)))
+      })
+  )
+
+  it.effect.each(["bf16", "f16", "f32"] as const)(
+    "has the numbers of the matrix in the model's order: %s",
+    (dtype) =>
+      Effect.gen(function*() {
+        const bytes = randomMatrix(dtype, 70 * 31, 5)
+        const stored = turned(bytes, 70, 31, widths[dtype])
+        const source = transposed(second(yield* folder, dtype, 70, 31, stored))
+        assert.deepStrictEqual(source.shape, [70, 31])
+        assert.deepStrictEqual(formatOf(source).values(source, { stored }), decodeFloats(dtype, bytes))
       })
   )
 
