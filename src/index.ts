@@ -27,6 +27,7 @@
  */
 import { open as openRunner } from "./run/Runner.ts"
 import { type Checkpoint as OpenedCheckpoint, open as openCheckpoint } from "./source/Checkpoint.ts"
+import { type Provenance as BuildProvenance, readProvenance, requestOf } from "./stage/Provenance.ts"
 
 // what is asked
 export { CompileRequest, defaults, Lora, ranges, type StageFlag, stageFlags } from "./plan/Request.ts"
@@ -65,6 +66,10 @@ export { type CompiledPart, type QuantizedPart, Target, type TargetFacts } from 
 export type { BuildReport, PrecisionReport, StepReport } from "./stage/BuildReport.ts"
 export { type Divergence, type TensorCheck, Verification } from "./verify/Verification.ts"
 
+/** `build.json`: of what a build was made, by what, and what came out. `Provenance.read(output)` reads it, `requestOf` gives its request. */
+export const Provenance = { read: readProvenance, requestOf } as const
+export type Provenance = BuildProvenance
+
 // how it runs
 /** A build that is loaded and ready. `Runner.open(output)` loads it; its scope ends it. */
 export const Runner = { open: openRunner } as const
@@ -81,6 +86,7 @@ export { KernelError } from "./quantize/KernelError.ts"
 export { RunError } from "./run/RunError.ts"
 export { SourceError } from "./source/SourceError.ts"
 export { StepsFailed } from "./stage/Pipeline.ts"
+export { ProvenanceError } from "./stage/ProvenanceError.ts"
 export { InputMissing, NotSupported, OutOfBudget } from "./stage/StageError.ts"
 export { WorkspaceError } from "./stage/WorkspaceError.ts"
 export { TargetError } from "./target/Target.ts"

@@ -8,7 +8,7 @@ import { showCursor } from "../cli/ProgressDisplay.ts"
 import { stoppingText } from "../cli/ProgressState.ts"
 import { Screen } from "../cli/Screen.ts"
 import { interruptedCode } from "../cli/Session.ts"
-import { version } from "../cli/Version.ts"
+import { version } from "../stage/Version.ts"
 
 const live = process.stderr.isTTY === true && process.env["CI"] === undefined && process.env["TERM"] !== "dumb"
 let signals = 0

@@ -48,6 +48,7 @@ const buildText = (report: BuildReport, request: CompileRequest, peakMemory: num
     written: report.written,
     peakMemory,
     verified: report.verification === undefined ? undefined : verifiedText(report.verification),
+    files: report.files.map((file) => `${request.output.replace(/[\\/]+$/, "")}/${file}`),
     runnable: request.target === "host" && report.archives > 0
   })
 }

@@ -1,12 +1,14 @@
-import { Console, Effect, FileSystem, Path, Runtime, Schema } from "effect"
+import { Console, Effect, FileSystem, Option, Path, Runtime, Schema } from "effect"
 import { CliError } from "effect/cli"
 import { RuntimeConfig, runtimeConfigPath } from "../devkit/RuntimeConfig.ts"
 import { CompileRequest } from "../plan/Request.ts"
 import { listArchive } from "../run/Listing.ts"
 import { Compiler } from "../stage/Compiler.ts"
+import { provenancePath, readProvenance } from "../stage/Provenance.ts"
 import { compilerFor } from "../stage/Services.ts"
 import { HostManifest, MANIFEST } from "../target/HostManifest.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
+import { provenanceLines } from "./InspectBuild.ts"
 import type { InspectRequest } from "./Llima.ts"
 import { formatSize } from "./Size.ts"
 import { columns } from "./Table.ts"
@@ -85,10 +87,18 @@ const buildFacts = Effect.fnUntraced(function*(folder: string) {
     Object.values(precision.programs),
     (program) => program.compile ? program.precision ?? "" : "left out"
   )
+  const made = yield* Effect.option(readProvenance(folder))
   const present = archives.filter(({ bytes }) => bytes !== undefined)
   const total = present.reduce((sum, { bytes = 0 }) => sum + bytes, 0)
   const facts: Facts = {
-    json: { kind: "build", path: folder, config, precision: precision.programs, archives },
+    json: {
+      kind: "build",
+      path: folder,
+      config,
+      precision: precision.programs,
+      archives,
+      provenance: Option.getOrNull(made)
+    },
     lines: [
       ...columns([
         ["build", folder],
@@ -102,7 +112,12 @@ const buildFacts = Effect.fnUntraced(function*(folder: string) {
         ["archives", `${present.length} of ${archives.length}, ${formatSize(total)}`]
       ]),
       "",
-      ...columns([["programs", "precision"], ...[...counts].map(([name, all]) => [`${all.length}`, name])], [0])
+      ...columns([["programs", "precision"], ...[...counts].map(([name, all]) => [`${all.length}`, name])], [0]),
+      "",
+      ...Option.match(made, {
+        onNone: () => [`no ${provenancePath}: this build is not finished, or an older version made it`],
+        onSome: provenanceLines
+      })
     ]
   }
   return facts

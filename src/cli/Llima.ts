@@ -1,5 +1,5 @@
 import { Effect, Option } from "effect"
-import { Argument, Command } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import type { CompileRequest, RunRequest } from "../plan/Request.ts"
 import { handleCompile } from "./Compile.ts"
 import { compileFlags, logFlags, off, textOption } from "./Flags.ts"
@@ -26,6 +26,14 @@ export interface VerifyRequest {
   readonly json: boolean
 }
 
+/** What `llima report` is asked. */
+export interface ReportRequest {
+  /** a build's output folder */
+  readonly out: string
+  /** the page's file; undefined: report.html in the output folder */
+  readonly file: string | undefined
+}
+
 /** The work behind one command of `llima`. */
 export type Handler<Request, E, R> = (request: Request) => Effect.Effect<void, E, R>
 
@@ -38,11 +46,12 @@ const notBuilt = (name: string, description: string, instead: string) =>
   )
 
 /** `llima`: the services of the compiler, one command each. */
-export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4>({ inspect, plan, run, verify }: {
+export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>({ inspect, plan, report, run, verify }: {
   readonly plan: Handler<CompileRequest, E1, R1>
   readonly run: Handler<RunRequest, E2, R2>
   readonly inspect: Handler<InspectRequest, E3, R3>
   readonly verify: Handler<VerifyRequest, E4, R4>
+  readonly report: Handler<ReportRequest, E5, R5>
 }) =>
   Command.make("llima").pipe(
     Command.withDescription("Looks at models and builds, and runs them on this machine."),
@@ -101,6 +110,23 @@ export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4>({ inspect, plan, ru
           Command.withExamples([{ command: "llima verify out full --model Llama-3.2-3B-Instruct" }])
         ),
       notBuilt("serve", "Serves a build over HTTP", "llima run OUT --json answers one prompt"),
-      notBuilt("report", "Renders a build's report", "llima inspect says what a build holds")
+      Command.make("report", {
+        out: Argument.String("OUT").pipe(Argument.withDescription("Output folder of a build")),
+        file: textOption("output", "FILE", "Where the page goes", "report.html in OUT").pipe(Flag.withAlias("o")),
+        ...logFlags
+      }, (options) => session(options, report({ out: options.out, file: Option.getOrUndefined(options.file) }), ""))
+        .pipe(
+          Command.validate(({ file, out }) => {
+            const problems = [
+              ...out.trim() === "" ? ["OUT is empty"] : [],
+              ...Option.getOrElse(file, () => "given").trim() === "" ? ["--output is empty"] : []
+            ]
+            return problems.length > 0 ? Effect.fail(usage(problems)) : Effect.void
+          }),
+          Command.withDescription(
+            "Renders a build's report again, from its build.json: one page with errors, sizes and times. Prints where it is."
+          ),
+          Command.withExamples([{ command: "llima report out -o SmolLM2.html" }])
+        )
     ])
   )

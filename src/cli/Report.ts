@@ -106,6 +106,8 @@ export interface BuildView {
   readonly peakMemory: number | undefined
   /** what the parts' errors came to, in a few words; undefined without verification */
   readonly verified: string | undefined
+  /** what tells of the build, in the output folder: `build.json`, `report.html`; none of a part of a build */
+  readonly files: ReadonlyArray<string>
   /** the archives run on this machine */
   readonly runnable: boolean
 }
@@ -169,6 +171,7 @@ export const formatBuild = (build: BuildView): string => {
     ...intakeLine(build),
     ...stages,
     ...build.verified === undefined ? [] : ["", `verified: ${build.verified}`],
+    ...build.files.length === 0 ? [] : ["", `facts: ${build.files.join(", ")}`],
     ...build.runnable ? ["", `next: llima run ${shellWord(build.output)} --prompt "Once upon a time"`] : []
   ].join("\n")
 }

@@ -1,6 +1,8 @@
 import { Console, Effect, Path } from "effect"
 import { CompileRequest } from "../plan/Request.ts"
 import { Progress } from "../stage/Progress.ts"
+import { readProvenance, requestOf } from "../stage/Provenance.ts"
+import { formatError } from "../stage/report/Units.ts"
 import { servicesFor } from "../stage/Services.ts"
 import { builtJob } from "../stage/verification/BuiltJob.ts"
 import { Verifier } from "../stage/Verifier.ts"
@@ -8,7 +10,7 @@ import type { Verification } from "../verify/Verification.ts"
 import { InputInvalid } from "./Generate.ts"
 import type { VerifyRequest } from "./Llima.ts"
 import { columns } from "./Table.ts"
-import { figure, verifiedText } from "./VerifiedText.ts"
+import { verifiedText } from "./VerifiedText.ts"
 
 /** The largest error of every output by part and precision. */
 const tableOf = ({ checks }: Verification): ReadonlyArray<string> => {
@@ -19,7 +21,7 @@ const tableOf = ({ checks }: Verification): ReadonlyArray<string> => {
   const rows = [...kinds.values()].flatMap((alike) => {
     const worst = alike.reduce((a, b) => b.error > a.error ? b : a)
     const { error, largest, precision, program, tensor, threshold } = worst
-    return [[program, tensor, precision, figure(error), figure(threshold), figure(largest)]]
+    return [[program, tensor, precision, formatError(error), formatError(threshold), formatError(largest)]]
   })
   return columns([["worst program", "output", "precision", "error", "limit", "largest difference"], ...rows], [3, 4, 5])
 }
@@ -28,14 +30,15 @@ const tableOf = ({ checks }: Verification): ReadonlyArray<string> => {
 export const verify = Effect.fn("Verify.verify")(function*({ json, mode, model: named, out }: VerifyRequest) {
   const path = yield* Path.Path
   const output = path.resolve(out)
-  if (named === undefined) {
-    return yield* new InputInvalid({
-      path: output,
-      expected: "the checkpoint that the build was made of",
-      found: "nothing that names it; add --model MODEL_PATH"
-    })
-  }
-  const model = named
+  const model = named ?? (yield* Effect.mapError(
+    Effect.map(readProvenance(output), requestOf),
+    ({ message }) =>
+      new InputInvalid({
+        path: output,
+        expected: "the checkpoint that the build was made of",
+        found: `nothing that names it (${message}); add --model MODEL_PATH`
+      })
+  )).modelPath
   const work = Effect.gen(function*() {
     const progress = yield* Progress
     const verifier = yield* Verifier

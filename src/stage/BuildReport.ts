@@ -34,4 +34,6 @@ export interface BuildReport {
   readonly intake: ReadonlyArray<TensorIntake>
   /** what the programs' errors came to, of this build or of the one that it was kept from; undefined where nothing was compared */
   readonly verification: Verification | undefined
+  /** what tells of the whole build, relative to `output`: build.json, report.html; none of a build that lacks a stage */
+  readonly files: ReadonlyArray<string>
 }

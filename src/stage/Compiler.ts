@@ -1,23 +1,22 @@
 import { Clock, Context, Effect, Fiber, FileSystem, Layer, Option, Path, Schema } from "effect"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { Mpk } from "../pack/Mpk.ts"
-import { blobFor, blobsOf } from "../plan/Blobs.ts"
-import { graphOf } from "../plan/Job.ts"
-import { compiledOf, type Plan, planOf, quantizingStage, type Step } from "../plan/Plan.ts"
-import { type Precision, precisions } from "../plan/Precision.ts"
+import { type Plan, planOf, quantizingStage, type Step } from "../plan/Plan.ts"
 import type { PrecisionError } from "../plan/PrecisionError.ts"
 import type { CompileRequest } from "../plan/Request.ts"
-import { bytesOf } from "../quantize/Blob.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import type { SourceError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
 import { Verification } from "../verify/Verification.ts"
-import type { BuildReport, PrecisionReport, StepReport } from "./BuildReport.ts"
+import { loadPage, removeBuildFiles, writeBuildFiles } from "./BuildFiles.ts"
+import type { BuildReport, StepReport } from "./BuildReport.ts"
 import { intakeOf } from "./Intake.ts"
 import { StepsFailed, walk } from "./Pipeline.ts"
 import { prepare } from "./Prepare.ts"
 import { Progress } from "./Progress.ts"
+import { provenancePath, reportPath } from "./Provenance.ts"
 import { stages } from "./registry.ts"
+import { precisionReports, programSizes } from "./Sizes.ts"
 import type { StepResult } from "./Stage.ts"
 import { InputMissing, type NotSupported, OutOfBudget } from "./StageError.ts"
 import type { Verifier } from "./Verifier.ts"
@@ -40,44 +39,6 @@ const selected = ({ job, steps }: Plan): ReadonlyArray<Step> => {
     .filter(({ flag }) => flag === undefined || job.request.stages.some((wanted) => wanted === flag))
     .map(({ name }) => name)
   return steps.filter(({ stage }) => names.includes(stage))
-}
-
-/** Weights by precision over all compiled programs, a weight that two programs share counted once. */
-const precisionReports = ({ job }: Plan): ReadonlyArray<PrecisionReport> => {
-  const found = new Map<Precision, Map<string, { weights: number; before: number; after: number }>>()
-  for (let layer = 0; layer < job.model.facts.layers.length; layer++) {
-    const blobs = blobsOf(job, layer)
-    for (const { choice, program } of compiledOf(job, layer)) {
-      if (choice.precision === undefined) continue
-      const blob = blobFor(blobs, program)
-      for (const { data, name, shape } of graphOf(job, program).initializers) {
-        if (data.kind !== "external") continue
-        const placed = blob?.layout.weights.find((weight) => weight.name === name)
-        const plain = blob?.layout.numbers.find((numbers) => numbers.name === name)
-        const pieces = job.checkpoint.tensors.get(name)?.coded?.pieces
-        const before = pieces === undefined ? data.length : sum(Object.values(pieces).map(({ range }) => range.length))
-        const after = placed === undefined ? plain?.region.length ?? data.length : bytesOf(placed)
-        // what a source brings keeps its codes whatever is asked for, unless that is fewer bits
-        const precision = pieces === undefined || placed === undefined
-          ? choice.precision
-          : placed.form.bits === 4
-          ? "A_BF16_W_INT4"
-          : "A_BF16_W_INT8"
-        const known = found.get(precision) ?? new Map<string, { weights: number; before: number; after: number }>()
-        found.set(precision, known)
-        known.set(name, { weights: shape.reduce((a, b) => a * b, 1), before, after })
-      }
-    }
-  }
-  return precisions.flatMap((precision) => {
-    const weights = [...found.get(precision)?.values() ?? []]
-    return weights.length === 0 ? [] : [{
-      precision,
-      weights: sum(weights.map((weight) => weight.weights)),
-      before: sum(weights.map(({ before }) => before)),
-      after: sum(weights.map(({ after }) => after))
-    }]
-  })
 }
 
 const check = Effect.fn("Compiler.check")(function*({ job }: Plan, todo: ReadonlyArray<Step>) {
@@ -170,6 +131,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     }
   }
   yield* check(plan, todo)
+  if (todo.length > 0) yield* removeBuildFiles()
   yield* progress.plan(stages.flatMap(({ name }) => {
     const steps = wanted.filter(({ stage }) => stage === name)
     const total = sum(steps.map(({ reads, writes }) => reads + writes))
@@ -192,18 +154,24 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
       const { facts, outputs }: StepResult = yield* stage.run(step, plan)
       yield* removeOld(step.id, outputs)
       // Syncing waits for the disk; the steps that come after need not. A step is finished, for --resume, once it is recorded.
+      const ended = yield* Clock.currentTimeMillis
+      const seconds = (ended - started) / 1000
       const recording = yield* Effect.forkScoped(
-        Effect.uninterruptible(workspace.record(step.id, step.key, outputs, facts))
+        Effect.uninterruptible(workspace.record(step.id, step.key, outputs, facts, seconds))
       )
       recordings.push(recording)
       if (!("tells" in stage)) yield* progress.advance(step.stage, step.reads + step.writes)
       const left = (remaining.get(step.stage) ?? 1) - 1
       remaining.set(step.stage, left)
       if (left === 0) yield* progress.done(step.stage)
-      const ended = yield* Clock.currentTimeMillis
-      return { id: step.id, stage: step.stage, kept: false, seconds: (ended - started) / 1000 } satisfies StepReport
+      return { id: step.id, stage: step.stage, kept: false, seconds } satisfies StepReport
     }).pipe(Effect.withSpan(step.id))
+  const whole = plan.steps.every(({ id, stage }) =>
+    stage === "VERIFY" || fresh.has(id) || todo.some((step) => step.id === id)
+  )
   const made = yield* walk(todo, { jobs: request.jobs, memory: request.maxMemory }, runStep).pipe(
+    // the disk is at work now, and this thread is not
+    Effect.tap(() => whole && todo.length > 0 ? Effect.forkScoped(loadPage) : Effect.void),
     // what is done is recorded even when another step fails
     Effect.ensuring(Effect.suspend(() => Fiber.awaitAll(recordings)))
   )
@@ -217,10 +185,11 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const kept = wanted.filter(({ id }) => fresh.has(id)).map(({ id, stage }) => ({ id, stage, kept: true, seconds: 0 }))
   const verified = yield* workspace.stamp("verify")
   const intake = yield* intakeIn(plan)
+  const programs = programSizes(plan.job)
   const report: BuildReport = {
     output: workspace.root,
     steps: [...kept, ...made],
-    precisions: precisionReports(plan),
+    precisions: precisionReports(programs),
     archives: wanted.filter(({ stage }) => stage === "COMPILE").length,
     written: sum(todo.map(({ writes }) => writes)),
     seconds: (ended - begun) / 1000,
@@ -228,8 +197,10 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     intake,
     verification: wanted.some(({ stage }) => stage === "VERIFY")
       ? Option.getOrUndefined(Option.flatMap(verified, ({ facts }) => verificationOf(facts)))
-      : undefined
+      : undefined,
+    files: whole ? [provenancePath, reportPath] : []
   }
+  if (whole) yield* writeBuildFiles(plan, report, { programs, started: begun })
   return report
 })
 

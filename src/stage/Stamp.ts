@@ -18,7 +18,9 @@ export const Stamp = Schema.Struct({
   key: Schema.String,
   outputs: Schema.Array(Output),
   /** what later steps and the report want to know of the step: errors per part, sizes */
-  facts: Schema.optionalKey(Schema.Unknown)
+  facts: Schema.optionalKey(Schema.Unknown),
+  /** what it took */
+  seconds: Schema.optionalKey(Schema.Finite)
 })
 export type Stamp = typeof Stamp.Type
 

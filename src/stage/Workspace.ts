@@ -26,10 +26,11 @@ const leftover = /\.tmp-\d+$/
 const mapped = <A>(effect: Effect.Effect<A, PlatformError.PlatformError>, where: string) =>
   Effect.mapError(effect, workspaceFailure(where))
 
-/** A file that a step wrote, relative to the output folder; without `sha256` a small one is hashed. */
+/** A file that a step wrote, relative to the output folder; without `sha256` one that is small, or shipped, is hashed. */
 export interface StepOutput {
   readonly path: string
   readonly sha256?: string
+  readonly shipped?: boolean
 }
 
 /** A checkpoint's file in the output folder. */
@@ -70,7 +71,8 @@ export class Workspace extends Context.Service<Workspace, {
     step: string,
     key: string,
     outputs: ReadonlyArray<StepOutput>,
-    facts?: unknown
+    facts?: unknown,
+    seconds?: number
   ) => Effect.Effect<void, WorkspaceError>
   /** Removes stamps of other steps than these, and graphs, weights and archives that none of these owns; gives what was removed. */
   readonly sweep: (steps: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, WorkspaceError>
@@ -210,17 +212,24 @@ export class Workspace extends Context.Service<Workspace, {
           }))
 
         const record = Effect.fn("Workspace.record")(
-          function*(step: string, key: string, outputs: ReadonlyArray<StepOutput>, facts?: unknown) {
+          function*(step: string, key: string, outputs: ReadonlyArray<StepOutput>, facts?: unknown, seconds?: number) {
             const written = yield* Effect.forEach(outputs, (output) =>
               Effect.gen(function*() {
                 const file = yield* at(output.path)
                 yield* mapped(sync(file), file)
                 const seen = yield* mapped(look(file), file)
-                const sha256 = output.sha256 ?? (seen.bytes <= hashedUpTo ? yield* hash(file) : null)
+                const sha256 = output.sha256 ??
+                  (output.shipped === true || seen.bytes <= hashedUpTo ? yield* hash(file) : null)
                 const relative = path.relative(root, file).split(path.sep).join("/")
                 return { path: relative, ...seen, sha256 }
               }), { concurrency: "unbounded" })
-            yield* writeStamp(step, { format: 1, key, outputs: written, ...(facts === undefined ? {} : { facts }) })
+            yield* writeStamp(step, {
+              format: 1,
+              key,
+              outputs: written,
+              ...(facts === undefined ? {} : { facts }),
+              ...(seconds === undefined ? {} : { seconds })
+            })
           }
         )
 

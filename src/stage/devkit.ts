@@ -91,7 +91,7 @@ const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
     ...tokenizer.map(({ bytes, name }) => [name, bytes] as const)
   ]
   const written = yield* Effect.forEach(texts, ([name, content]) => write(name, content), { concurrency: "unbounded" })
-  return { outputs: [...files.map(at), ...written].map((path) => ({ path })) }
+  return { outputs: [...files.map(at), ...written].map((path) => ({ path, shipped: true })) }
 })
 
 /** DEVKIT: what drives the programs: configuration, tokenizer, embeddings, the Python runtime. */

@@ -6,7 +6,7 @@ import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { stoppingText } from "../../src/cli/ProgressState.ts"
-import { version } from "../../src/cli/Version.ts"
+import { version } from "../../src/stage/Version.ts"
 
 const source = (name: string) => resolve(import.meta.dirname, `../../src/${name}.ts`)
 const bin = (name: string) => source(`bin/${name}`)

@@ -6,7 +6,7 @@ import { invoke, recorder } from "./invoke.ts"
 
 const command = () => {
   const { asked, handle } = recorder<object>()
-  return { asked, llima: llimaCommand({ plan: handle, run: handle, inspect: handle, verify: handle }) }
+  return { asked, llima: llimaCommand({ plan: handle, run: handle, inspect: handle, verify: handle, report: handle }) }
 }
 
 describe("llima", () => {
@@ -119,11 +119,20 @@ describe("llima", () => {
       assert.include((yield* invoke(llima, ["verify", "out", "--model", " "])).err, "error: --model is empty")
     }))
 
-  it.effect.each(["serve", "report"])("says that `%s` is not built yet", (name) =>
+  it.effect("renders a report, beside the build unless told otherwise", () =>
+    Effect.gen(function*() {
+      const { asked, llima } = command()
+      yield* invoke(llima, ["report", "out"])
+      yield* invoke(llima, ["report", "out", "-o", "page.html"])
+      assert.deepStrictEqual(asked, [{ out: "out", file: undefined }, { out: "out", file: "page.html" }])
+      assert.include((yield* invoke(llima, ["report", "out", "-o", " "])).err, "error: --output is empty")
+    }))
+
+  it.effect("says that `serve` is not built yet", () =>
     Effect.gen(function*() {
       const { llima } = command()
-      const { code, err } = yield* invoke(llima, [name, "out"])
+      const { code, err } = yield* invoke(llima, ["serve", "out"])
       assert.strictEqual(code, 4)
-      assert.match(err, new RegExp(`^error: llima ${name} is not built yet; `))
+      assert.match(err, /^error: llima serve is not built yet; /)
     }))
 })

@@ -111,6 +111,7 @@ const build: BuildView = {
   written: 172e6,
   peakMemory: 412 * 2 ** 20,
   verified: "30 layers, largest relative error 0.004 (layer 17 POST)",
+  files: ["my out/build.json", "my out/report.html"],
   runnable: true
 }
 
@@ -133,6 +134,8 @@ COMPILE      30     0   2.4 s
 
 verified: 30 layers, largest relative error 0.004 (layer 17 POST)
 
+facts: my out/build.json, my out/report.html
+
 next: llima run 'my out' --prompt "Once upon a time"`
     )
   })
@@ -144,9 +147,10 @@ next: llima run 'my out' --prompt "Once upon a time"`
       sizes: [],
       peakMemory: undefined,
       verified: undefined,
+      files: [],
       runnable: false
     })
-    assert.notMatch(text, /memory|verified|next|bits/)
+    assert.notMatch(text, /memory|verified|facts|next|bits/)
   })
 })
 

@@ -20,7 +20,13 @@ const expected: {
 } = json(join(example.path, "expected/expected.json"))
 const { ids, new_ids } = example.prompts.long
 
-const llima = llimaCommand({ plan, run: generate, inspect: () => Effect.void, verify: () => Effect.void })
+const llima = llimaCommand({
+  plan,
+  run: generate,
+  inspect: () => Effect.void,
+  verify: () => Effect.void,
+  report: () => Effect.void
+})
 
 /** Lines of a plan without the free space of the disk, which may change from one to the next. */
 const steady = (text: string) => text.split("\n").filter((line) => !line.toLowerCase().includes("free"))

@@ -22,7 +22,13 @@ import { compile, folder, model, Platform, stepsOf, told } from "./Build.ts"
 
 const name = "llama-tied-rope-llama3"
 
-const llima = llimaCommand({ plan: () => Effect.void, run: () => Effect.void, inspect, verify })
+const llima = llimaCommand({
+  plan: () => Effect.void,
+  run: () => Effect.void,
+  inspect,
+  verify,
+  report: () => Effect.void
+})
 
 const precision = (file: string, value: string) => {
   writeFileSync(file, JSON.stringify({ default: { precision: value } }))
@@ -255,8 +261,8 @@ describe("llima verify", () => {
 
     it.effect("says what is missing, and leaves with 3", () =>
       Effect.gen(function*() {
-        const { bf16, root } = yield* Built
-        for (const [args, said] of [[[bf16], "--model"], [[root, "--model", model(name)], "finished build"]] as const) {
+        const { root } = yield* Built
+        for (const [args, said] of [[[root], "--model"], [[root, "--model", model(name)], "finished build"]] as const) {
           const { code, err } = yield* invoke(llima, ["verify", ...args])
           assert.strictEqual(code, 3, err)
           assert.include(err, said)

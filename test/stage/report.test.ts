@@ -1,0 +1,311 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Provenance } from "../../src/stage/Provenance.ts"
+import { escape } from "../../src/stage/report/Html.ts"
+import { page } from "../../src/stage/report/Page.ts"
+import { figures } from "../../src/stage/report/Plots.ts"
+import { formatError, formatSeconds, formatSize, unitFor } from "../../src/stage/report/Units.ts"
+
+const LAYERS = 3
+
+type Verified = NonNullable<Provenance["verification"]>
+
+const check = (program: string, tensor: string, error: number, threshold: number): Verified["checks"][number] => ({
+  program,
+  tensor,
+  precision: "A_BF16_W_INT4",
+  error,
+  largest: error,
+  threshold,
+  passed: error <= threshold
+})
+
+const verification: Verified = {
+  mode: "quick",
+  tokens: 16,
+  checks: Array.from({ length: LAYERS }, (_, layer) => [
+    check(`group_pre_${layer}`, "q", 0.05, 0.35),
+    check(`single_pre_${layer}`, "q", 0.07, 0.35),
+    check(`group_cache_${layer}`, "attended", 0, 1e-4),
+    check(`group_post_${layer}`, layer === LAYERS - 1 ? "logits" : "hidden_out", 0.1, 0.35)
+  ]).flat(),
+  skipped: [],
+  passed: true
+}
+
+/** A build of three layers: one precision each. */
+const provenance: Provenance = {
+  format: 1,
+  tool: { name: "llima-compile", version: "9.9.9" },
+  source: {
+    kind: "huggingface",
+    name: "Tiny",
+    family: "llama",
+    layers: LAYERS,
+    path: "models/Tiny",
+    files: [
+      { name: "config.json", bytes: 700, sha256: "c0".repeat(32), sample: null },
+      { name: "model.safetensors", bytes: 2 ** 30, sha256: null, sample: "5a".repeat(32) }
+    ]
+  },
+  request: {
+    target: "host",
+    configurationFile: { path: "config.py", sha256: "cf".repeat(32) },
+    python: null,
+    maxNumTokens: 1024,
+    languageGroupSize: 128,
+    futureTokenMaskSize: 128,
+    imageHeight: null,
+    imageWidth: null,
+    enableFilterSharing: false,
+    quantizeEmbeddings: true,
+    returnLogits: false,
+    loras: [],
+    loraRank: null,
+    quality: "fast",
+    verify: "quick",
+    keepQuantized: "all",
+    pack: "fast"
+  },
+  precision: [{ program: "group_pre_0", precision: "BF16", compile: true, lora: "LORA_DISABLED" }],
+  parts: [
+    {
+      program: "group_pre_0",
+      layer: 0,
+      part: "PRE",
+      phase: "group",
+      precision: "A_BF16_W_INT8",
+      before: 100,
+      after: 53
+    },
+    { program: "single_pre_0", layer: 0, part: "PRE", phase: "single", precision: null, before: 0, after: 0 }
+  ],
+  layers: (["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"] as const).map((precision, layer) => ({
+    layer,
+    precision,
+    weights: 2 ** 20,
+    before: 2 ** 21,
+    after: 2 ** 21 >> layer
+  })),
+  weights: (["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"] as const).map((precision, layer) => ({
+    precision,
+    weights: 2 ** 20,
+    before: 2 ** 21,
+    after: 2 ** 21 >> layer
+  })),
+  warnings: [],
+  artifacts: [{ path: "sima_files/mpk/layer_0.tar.gz", bytes: 1234, sha256: "ab".repeat(32) }],
+  run: {
+    started: "2026-01-02T03:04:05.000Z",
+    seconds: 3.21,
+    peakMemory: 200 * 2 ** 20,
+    written: 1e6,
+    steps: [
+      { id: "devkit", stage: "DEVKIT", layer: null, kept: false, seconds: 0.4 },
+      ...Array.from({ length: LAYERS }, (_, layer) => ({
+        id: `quantize/layer_${layer}`,
+        stage: "QUANTIZE" as const,
+        layer,
+        kept: layer === 0,
+        seconds: layer === 0 ? null : 0.1
+      }))
+    ],
+    output: "out",
+    folder: "/work",
+    jobs: 2,
+    maxMemory: 2 ** 31,
+    resume: false,
+    force: false,
+    host: { system: "linux x64", cores: 2, node: "24.0.0", onnxruntime: "1.30.0" }
+  }
+}
+
+const verified: Provenance = { ...provenance, verification }
+
+/** How many layers an axis names. */
+const layersNamed = (svg = "") =>
+  svg.split("aria-label=\"x-axis tick label\"")[1]?.split("</g>")[0]?.match(/<text/g)?.length
+
+const titles = (given: Provenance) => figures(given).map(({ title }) => title)
+
+describe("report.html", () => {
+  it("shows what the build was, in words and numbers", () => {
+    const text = page(verified)
+    for (
+      const wanted of [
+        "<title>Tiny: build report</title>",
+        "6.00 MiB → 3.50 MiB",
+        "3.1 M numbers, 9.33 bits each",
+        "BF16 33 %",
+        "✓ within all limits",
+        "3.2 s",
+        "2 jobs, 1 of 4 steps kept",
+        "200 MiB",
+        "ab".repeat(32),
+        `sample ${"5a".repeat(32)}`,
+        "A_BF16_W_INT8, asked: BF16",
+        "left out",
+        "<td>quantize_embeddings</td>\n<td>yes</td>",
+        "<td>onnxruntime</td>\n<td>1.30.0</td>"
+      ]
+    ) {
+      assert.include(text, wanted)
+    }
+  })
+
+  it("has plots of sizes and times, and of errors where there are any", () => {
+    assert.deepStrictEqual(titles(provenance), ["Size of each layer", "Time of each stage", "Time of each layer"])
+    assert.deepStrictEqual(titles(verified), [
+      "Size of each layer",
+      "Error of each part and layer",
+      "Time of each stage",
+      "Time of each layer"
+    ])
+    assert.include(page(provenance), "nothing was compared with the float model")
+    assert.notInclude(page(provenance), "Closest to their limits")
+  })
+
+  it("draws each output once a layer, the worse phase, with its limit", () => {
+    const [, errors] = figures(verified)
+    assert.isDefined(errors)
+    assert.deepStrictEqual(errors.legend.map(({ name }) => name), ["q", "hidden_out", "logits"])
+    // tokens and limits of PRE, then POST; the part without any error is named, not drawn
+    assert.include(errors.note, "No error at all, in any layer: CACHE.")
+    assert.strictEqual(errors.wide.match(/<svg /g)?.length, 2)
+    assert.strictEqual(errors.wide.match(/<title>single_pre_\d, q: 0\.0700 of 0\.3500/g)?.length, LAYERS)
+    assert.notInclude(errors.wide, "group_pre")
+    assert.notInclude(errors.note, "ring")
+  })
+
+  it("marks what is beyond its limit, in words and in the plot", () => {
+    const checks = [...verification.checks, check("group_post_0", "hidden_out", 0.9, 0.35)]
+    const failed = { ...provenance, verification: { ...verification, checks, passed: false } }
+    assert.include(page(failed), "✗ 1 output beyond the limit")
+    assert.include(page(failed), "✗ beyond")
+    const [, errors] = figures(failed)
+    assert.include(errors?.note, "A ring is an output beyond it.")
+    assert.strictEqual(
+      errors?.narrow.match(/<circle r="8"/g)?.length,
+      1
+    )
+  })
+
+  it("tells precisions and stages apart without colour", () => {
+    const [sizes, , times] = figures(provenance)
+    for (const [figure, count] of [[sizes, 3], [times, 1]] as const) {
+      const fills = new Set(figure?.wide.match(/url\(#hatch-[a-z]+\)/g))
+      assert.strictEqual(fills.size, count)
+      for (const fill of fills) assert.include(page(provenance), `id="${fill.slice(5, -1)}"`)
+    }
+    const [, errors] = figures(verified)
+    assert.strictEqual(new Set(errors?.legend.map(({ tone }) => tone.shape)).size, errors?.legend.length)
+  })
+
+  it("is the same for the same facts, and holds no place of this machine", () => {
+    assert.strictEqual(page(verified), page(verified))
+    assert.strictEqual(page(verified), page(structuredClone(verified)))
+  })
+
+  it("loads nothing and runs nothing", () => {
+    const text = page(verified)
+    assert.include(text, "default-src 'none'; style-src 'unsafe-inline'")
+    const places = [...text.matchAll(/(?:https?:)?\/\/[a-z][^\s"'<]*/g)].map(([place]) => place)
+    assert.deepStrictEqual(places.filter((place) => !place.endsWith("www.w3.org/2000/svg")), [])
+    assert.notMatch(
+      text,
+      /<(?:script|link|img|iframe|object|embed|base|form)\b|\bon[a-z]+=|javascript:|@import|\bsrc=/i
+    )
+    // the only references are to the page's own hatchings
+    assert.deepStrictEqual([...new Set(text.match(/url\((?!#hatch-)[^)]*\)/g))], [])
+  })
+
+  it("shows hostile names as text, wherever they stand", () => {
+    const bad = `"><script>alert(1)</script><img src=x onerror=alert(2)>'&\u202e\u0007`
+    const hostile: Provenance = {
+      ...provenance,
+      tool: { name: bad, version: bad },
+      source: {
+        ...provenance.source,
+        name: bad,
+        family: bad,
+        path: bad,
+        files: [{ name: bad, bytes: 1, sha256: bad, sample: bad }]
+      },
+      request: { ...provenance.request, python: bad, loras: [{ name: bad, path: bad }] },
+      parts: [{ program: bad, layer: 0, part: bad, phase: "group", precision: "BF16", before: 1, after: 1 }],
+      precision: [{ program: bad, precision: "BF16", compile: true, lora: "LORA_DISABLED" }],
+      intake: {
+        exact: 0,
+        converted: 1,
+        requantised: 0,
+        tensors: [{ tensor: bad, format: bad, kind: "converted", error: 0.1 }]
+      },
+      verification: {
+        ...verification,
+        checks: [check("group_pre_0", bad, 0.1, 0.2), check(bad, bad, 0.1, 0.2), {
+          ...check("group_post_0", "q", 0.3, 0.2),
+          precision: bad
+        }]
+      },
+      warnings: [bad],
+      artifacts: [{ path: bad, bytes: 1, sha256: bad }],
+      run: {
+        ...provenance.run,
+        started: bad,
+        output: bad,
+        folder: bad,
+        host: { system: bad, cores: 1, node: bad, onnxruntime: bad }
+      }
+    }
+    const text = page(hostile)
+    assert.notMatch(text, /<script|<img/i)
+    assert.notInclude(text, "\u202e")
+    assert.notInclude(text, "\u0007")
+    assert.include(text, "&lt;script&gt;alert(1)&lt;/script&gt;")
+    // every tag is one of ours
+    const tags = new Set([...text.matchAll(/<([a-zA-Z][\w-]*)/g)].map(([, name]) => name))
+    const ours =
+      "html head meta title style body svg defs pattern rect path g text circle line header h1 h2 p bdi dl div dt dd small main ul li section table thead tbody tr th td details summary span code"
+    assert.deepStrictEqual([...tags].filter((name) => !ours.split(" ").includes(name ?? "")), [])
+  })
+
+  it("is a page for a build of nothing", () => {
+    const empty: Provenance = {
+      ...provenance,
+      precision: [],
+      parts: [],
+      layers: [],
+      weights: [],
+      artifacts: [],
+      run: { ...provenance.run, steps: [] }
+    }
+    assert.deepStrictEqual(figures(empty), [])
+    assert.include(page(empty), "0 files")
+  })
+
+  it("names as many layers as there is room for", () => {
+    const many = 120
+    const layers = Array.from({ length: many }, (_, layer) => ({
+      layer,
+      precision: "BF16" as const,
+      weights: 1,
+      before: 2,
+      after: 2
+    }))
+    const [sizes] = figures({ ...provenance, layers, source: { ...provenance.source, layers: many } })
+    assert.strictEqual(layersNamed(sizes?.narrow), 6)
+    assert.strictEqual(layersNamed(sizes?.wide), 24)
+  })
+})
+
+describe("units", () => {
+  it("are those that people read", () => {
+    assert.deepStrictEqual([0, 1024, 27.26 * 2 ** 20].map(formatSize), ["0 B", "1.00 KiB", "27.3 MiB"])
+    assert.deepStrictEqual([0.85, 3.21, 125, 3840].map(formatSeconds), ["850 ms", "3.2 s", "2 min 05 s", "1 h 04 min"])
+    assert.deepStrictEqual([0, 0.00012, 0.2081].map(formatError), ["0", "1.2e-4", "0.2081"])
+    assert.deepStrictEqual(unitFor(5 * 2 ** 20), { unit: "MiB", size: 2 ** 20 })
+  })
+
+  it("escape what HTML reads", () => {
+    assert.strictEqual(escape(`<a b="c" d='e'>&`), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;")
+  })
+})
