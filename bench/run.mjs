@@ -1,6 +1,6 @@
 // Prompt and decode speed of `llima run` beside llama.cpp (the library in npm node-llama-cpp) on the same weights, two threads, the same
 // ids and context, in turns; medians and the median of each round's ratio.
-//   node bench/run.mjs MODEL... --peer NODE_MODULES --python PYTHON [--rounds 3] [--bits int4,int8] [--out DIR] [--dist DIR]
+//   npm run bench:run -- MODEL... --peer NODE_MODULES --python PYTHON [--rounds 3] [--bits int4,int8] [--out DIR] [--dist DIR]
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { basename, join } from "node:path"

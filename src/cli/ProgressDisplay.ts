@@ -70,19 +70,22 @@ export const layerLive: Layer.Layer<Progress> = Layer.effectContext(Effect.gen(f
   return Context.make(Progress, progress).pipe(Context.add(Console.Console, scrolling))
 }))
 
-/** A line for each tenth of a stage, through `print`. */
+/** Now and then a line for a tenth of a stage, and one for its end, through `print`. */
 const layerLines = (print: (line: string) => Effect.Effect<void>): Layer.Layer<Progress> =>
   Layer.effect(
     Progress,
     Effect.gen(function*() {
       const clock = yield* Clock.Clock
       let state = begin(clock.currentTimeMillisUnsafe())
+      let said = state.began
       return Progress.make((event) =>
         Effect.suspend(() => {
           const time = clock.currentTimeMillisUnsafe()
           const before = state
           state = update(before, event, time)
-          return Effect.forEach(plainLines(before, state, time), print, { discard: true })
+          const lines = plainLines(before, state, time, said)
+          if (lines.length > 0) said = time
+          return Effect.forEach(lines, print, { discard: true })
         })
       )
     })

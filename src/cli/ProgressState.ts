@@ -86,8 +86,19 @@ export const block = (state: ProgressState, now: number, columns: number, stoppi
   return [...lines, total].map((line) => line.slice(0, Math.max(1, columns - 1)))
 }
 
-/** Lines to print where nothing can be redrawn: one when a stage passes a tenth of its work, one when it ends. */
-export const plainLines = (before: ProgressState, after: ProgressState, now: number): ReadonlyArray<string> =>
+/** Milliseconds without a line after which one says how far a stage is. */
+const plainEvery = 2000
+
+/**
+ * Lines to print where nothing can be redrawn: one when a stage ends, and one when it passes a tenth of its work if the last line, printed
+ * at `said`, is two seconds old.
+ */
+export const plainLines = (
+  before: ProgressState,
+  after: ProgressState,
+  now: number,
+  said: number
+): ReadonlyArray<string> =>
   after.stages.flatMap((stage, position) => {
     const earlier = before.stages[position]
     if (earlier === undefined) return []
@@ -100,7 +111,7 @@ export const plainLines = (before: ProgressState, after: ProgressState, now: num
       ]
     }
     const tenth = (at: StageState) => Math.floor(fraction(at) * 10)
-    if (tenth(stage) <= tenth(earlier) || stage.done >= stage.total) return []
+    if (now - said < plainEvery || tenth(stage) <= tenth(earlier) || stage.done >= stage.total) return []
     const left = remaining(after, now)
     return [
       `${stage.name}: ${Math.floor(fraction(stage) * 100)} %, ${amount(stage, now)}${

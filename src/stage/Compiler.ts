@@ -91,6 +91,10 @@ const intakeIn = Effect.fnUntraced(function*({ steps }: Plan) {
 })
 
 /** Runs a plan in its output folder: what is fresh is kept, the rest is made, leftovers of other plans are swept. */
+/** What a step counts in its stage's progress. */
+const amountOf = ({ reads, stage, writes }: Step): number =>
+  stages.find(({ name }) => name === stage)?.unit === "steps" ? 1 : reads + writes
+
 const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const workspace = yield* Workspace
   const progress = yield* Progress
@@ -132,14 +136,14 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   }
   yield* check(plan, todo)
   if (todo.length > 0) yield* removeBuildFiles()
-  yield* progress.plan(stages.flatMap(({ name }) => {
+  yield* progress.plan(stages.flatMap(({ name, pace, unit }) => {
     const steps = wanted.filter(({ stage }) => stage === name)
-    const total = sum(steps.map(({ reads, writes }) => reads + writes))
-    return steps.length === 0 ? [] : [{ name, unit: "bytes" as const, total, weight: total }]
+    const total = sum(steps.map(amountOf))
+    return steps.length === 0 ? [] : [{ name, unit, total, weight: total * pace }]
   }))
   yield* Effect.forEach(
     wanted.filter(({ id }) => fresh.has(id)),
-    ({ reads, stage, writes }) => progress.advance(stage, reads + writes, { reused: true })
+    (step) => progress.advance(step.stage, amountOf(step), { reused: true })
   )
 
   const remaining = new Map(stages.map(({ name }) => [name, todo.filter(({ stage }) => stage === name).length]))
@@ -160,7 +164,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
         Effect.uninterruptible(workspace.record(step.id, step.key, outputs, facts, seconds))
       )
       recordings.push(recording)
-      if (!("tells" in stage)) yield* progress.advance(step.stage, step.reads + step.writes)
+      if (!("tells" in stage)) yield* progress.advance(step.stage, amountOf(step))
       const left = (remaining.get(step.stage) ?? 1) - 1
       remaining.set(step.stage, left)
       if (left === 0) yield* progress.done(step.stage)

@@ -15,5 +15,9 @@ export interface Stage<E, R> {
   readonly flag: "devkit" | "onnx" | "quantize" | "model_sdk" | "compile" | undefined
   /** says on the way how far it is, in bytes of its step's `reads`; others are at their end at once */
   readonly tells?: boolean
+  /** what is counted as progress: bytes read and written, or steps where these say nothing */
+  readonly unit: "bytes" | "steps"
+  /** time that one of the unit takes, as a share of a byte of QUANTIZE: for the time left */
+  readonly pace: number
   readonly run: (step: Step, plan: Plan) => Effect.Effect<StepResult, E, R>
 }

@@ -47,4 +47,7 @@ const run = Effect.fn("compile.run")(function*({ id, layer }: Step, { job }: Pla
 })
 
 /** COMPILE: each quantised part becomes the target's program; a layer's programs and their data become one archive. */
-export const compile = { name: "COMPILE", flag: "compile", run } as const satisfies Stage<unknown, unknown>
+export const compile = { name: "COMPILE", flag: "compile", unit: "bytes", pace: 0.7, run } as const satisfies Stage<
+  unknown,
+  unknown
+>

@@ -95,4 +95,7 @@ const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
 })
 
 /** DEVKIT: what drives the programs: configuration, tokenizer, embeddings, the Python runtime. */
-export const devkit = { name: "DEVKIT", flag: "devkit", run } as const satisfies Stage<unknown, unknown>
+export const devkit = { name: "DEVKIT", flag: "devkit", unit: "bytes", pace: 1, run } as const satisfies Stage<
+  unknown,
+  unknown
+>

@@ -21,4 +21,7 @@ const run = Effect.fn("onnx.run")(function*({ layer }: Step, { job }: Plan) {
 })
 
 /** ONNX: one float graph per program; weights stay in the checkpoint's own files, which `weights/` links to. */
-export const onnx = { name: "ONNX", flag: "onnx", run } as const satisfies Stage<unknown, unknown>
+export const onnx = { name: "ONNX", flag: "onnx", unit: "steps", pace: 4e6, run } as const satisfies Stage<
+  unknown,
+  unknown
+>

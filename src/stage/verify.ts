@@ -21,4 +21,11 @@ const run = Effect.fn("verify.run")(function*({ reads, stage }: Step, { job }: P
 })
 
 /** VERIFY: the programs in the archives beside the float model; leaves its figures in its stamp. */
-export const verify = { name: "VERIFY", flag: undefined, tells: true, run } as const satisfies Stage<unknown, unknown>
+export const verify = {
+  name: "VERIFY",
+  flag: undefined,
+  unit: "bytes",
+  pace: 6,
+  tells: true,
+  run
+} as const satisfies Stage<unknown, unknown>
