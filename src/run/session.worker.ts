@@ -1,7 +1,7 @@
 // The thread of a session: caches, embeddings and onnxruntime live here; only ids, tokens and logits pass. Promises, as the library has them.
-import { parentPort, type Transferable } from "node:worker_threads"
+import type { Transferable } from "node:worker_threads"
+import { answerWith } from "../verify/Answering.ts"
 import { createSession, loadOrt, textOf } from "../verify/Ort.ts"
-import type { Numbered } from "../verify/Thread.ts"
 import { Passes } from "./Pass.ts"
 import type { Answer, Build, Programs, Question, Step } from "./Protocol.ts"
 
@@ -68,9 +68,7 @@ const step = async (given: Step): Promise<Answer> => {
 const buffersOf = (given: Answer): ReadonlyArray<Transferable> =>
   given.kind === "stepped" && given.logits?.buffer instanceof ArrayBuffer ? [given.logits.buffer] : []
 
-parentPort?.on("message", ({ body, id }: Numbered<Question>) => {
-  const answered = body.kind === "open" ? open(body.build, body.programs) : step(body.step)
-  void answered.catch((cause: unknown): Answer => ({ kind: "failed", detail: textOf(cause) })).then((given) =>
-    parentPort?.postMessage({ id, body: given }, buffersOf(given))
-  )
-})
+const answer = (question: Question): Promise<Answer> =>
+  question.kind === "open" ? open(question.build, question.programs) : step(question.step)
+
+answerWith<Question, Answer>(answer, (detail) => ({ kind: "failed", detail }), buffersOf)

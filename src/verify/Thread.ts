@@ -1,5 +1,8 @@
 import { Effect, type Scope } from "effect"
+import { once } from "node:events"
+import { setTimeout } from "node:timers/promises"
 import { type Transferable, Worker } from "node:worker_threads"
+import { LAST } from "./Answering.ts"
 
 /** The thread ended, or could not begin. */
 export interface Lost {
@@ -23,6 +26,19 @@ export type Ask<Question, Answer> = (
 export const workerUrl = (name: string, base: string): URL =>
   new URL(`./${name}.${base.endsWith(".ts") ? "ts" : "js"}`, base)
 
+/** How long a thread may work on what it has when its scope closes; milliseconds. A pass of a large model takes a few seconds. */
+const PATIENCE = 20_000
+
+/** Ends a thread when it is at rest: one that is stopped inside onnxruntime takes the whole process with it (`Napi::Error`, 1.30). */
+const end = async (worker: Worker): Promise<void> => {
+  const patience = new AbortController()
+  const gone = once(worker, "exit")
+  worker.postMessage(LAST, [])
+  await Promise.race([gone, setTimeout(PATIENCE, undefined, { signal: patience.signal })])
+  patience.abort()
+  await worker.terminate()
+}
+
 /**
  * A thread running `entry`, started by the first question and ended with the scope. Plain messages: a call costs 0.05 ms, a quarter
  * of effect/rpc's (effect4.md §4). An interrupted question is still worked on; its answer goes nowhere.
@@ -35,7 +51,7 @@ export const makeThread = <Question, Answer>(
     const waiting = new Map<number, (answer: Answer | Lost) => void>()
     let worker: Worker | undefined
     let count = 0
-    yield* Effect.addFinalizer(() => Effect.promise(() => worker?.terminate() ?? Promise.resolve(0)))
+    yield* Effect.addFinalizer(() => Effect.promise(() => worker === undefined ? Promise.resolve() : end(worker)))
 
     const lose = (detail: string): void => {
       worker = undefined

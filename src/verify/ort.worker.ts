@@ -1,9 +1,9 @@
 // The thread of `Runtime`: sessions of onnxruntime, one question a message, one answer each. Promises, as the library has them.
-import { parentPort, type Transferable } from "node:worker_threads"
+import type { Transferable } from "node:worker_threads"
 import type { InferenceSession, Tensor } from "onnxruntime-node"
+import { answerWith } from "./Answering.ts"
 import type { Answer, Question, Values } from "./Messages.ts"
 import { createSession, loadOrt, type Numbers, ortTypes, type PortDType, textOf } from "./Ort.ts"
-import type { Numbered } from "./Thread.ts"
 
 const sessions = new Map<number, InferenceSession>()
 let count = 0
@@ -62,8 +62,4 @@ const buffersOf = (given: Answer): ReadonlyArray<Transferable> =>
     )
     : []
 
-parentPort?.on("message", ({ body, id }: Numbered<Question>) => {
-  void answer(body).catch((cause: unknown): Answer => ({ kind: "failed", detail: textOf(cause) })).then((given) =>
-    parentPort?.postMessage({ id, body: given }, buffersOf(given))
-  )
-})
+answerWith<Question, Answer>(answer, (detail) => ({ kind: "failed", detail }), buffersOf)
