@@ -1,32 +1,46 @@
-import { Console, Effect } from "effect"
+import { Console, Effect, Option } from "effect"
 import { intakeLines, tableOf } from "../plan/Intake.ts"
 import { type Plan, stageNames } from "../plan/Plan.ts"
 import type { CompileRequest } from "../plan/Request.ts"
 import type { BuildReport } from "../stage/BuildReport.ts"
 import { Compiler } from "../stage/Compiler.ts"
 import { freeBytes } from "../stage/Disk.ts"
+import { inputMissing, type Outlook, peakMemory, roughSeconds, shortfall } from "../stage/Outlook.ts"
+import { stages } from "../stage/registry.ts"
 import { compilerFor } from "../stage/Services.ts"
-import { formatBuild, formatPlan } from "./Report.ts"
+import { formatBuild, formatHead, formatPlan, type PlanView } from "./Report.ts"
 import { Screen } from "./Screen.ts"
 import { verifiedText } from "./VerifiedText.ts"
 
 const kinds = { huggingface: "Hugging Face", gguf: "GGUF", quantized: "quantised before" } as const
 
-/** What will be done, for people. */
-const planText = ({ job, steps, warnings }: Plan, diskFree: number | undefined): string =>
-  formatPlan({
-    model: job.checkpoint.name,
-    facts: `${job.model.facts.family}, ${job.model.facts.layers.length} layers, ${kinds[job.checkpoint.kind]}`,
-    output: job.request.output,
-    target: job.target.name,
-    jobs: job.request.jobs,
-    maxMemory: job.request.maxMemory,
-    diskFree,
-    steps,
-    intake: intakeLines(job),
-    table: tableOf(job),
-    warnings
-  })
+/** A plan, what is left to do of it, and the disk's free space, as the texts need them. */
+const viewOf = ({ job, warnings }: Plan, outlook: Outlook, diskFree: number | undefined): PlanView => ({
+  model: job.checkpoint.name,
+  facts: `${job.model.facts.family}, ${job.model.facts.layers.length} layers, ${kinds[job.checkpoint.kind]}`,
+  output: job.request.output,
+  target: job.target.name,
+  jobs: job.request.jobs,
+  maxMemory: job.request.maxMemory,
+  memory: peakMemory(outlook.todo, job.request),
+  seconds: roughSeconds(outlook.todo, job.request),
+  diskFree,
+  steps: outlook.todo,
+  kept: outlook.wanted.length - outlook.todo.length,
+  lacking: outlook.lacking,
+  intake: intakeLines(job),
+  table: tableOf(job),
+  warnings
+})
+
+/** The request's plan beside its output folder. */
+const look = Effect.fnUntraced(function*(request: CompileRequest) {
+  const compiler = yield* Compiler
+  const planned = yield* compiler.plan(request)
+  const outlook = yield* compiler.outlook(planned)
+  const free = Option.getOrUndefined(yield* Effect.option(freeBytes(request.output)))
+  return { planned, outlook, free, view: viewOf(planned, outlook, free) }
+})
 
 const buildText = (report: BuildReport, request: CompileRequest, peakMemory: number | undefined): string => {
   const names = stageNames.filter((name) => report.steps.some(({ stage }) => stage === name))
@@ -49,26 +63,33 @@ const buildText = (report: BuildReport, request: CompileRequest, peakMemory: num
     peakMemory,
     verified: report.verification === undefined ? undefined : verifiedText(report.verification),
     files: report.files.map((file) => `${request.output.replace(/[\\/]+$/, "")}/${file}`),
+    lacking: report.lacking.map((stage) => ({
+      stage,
+      flag: `--${stages.find(({ name }) => name === stage)?.flag ?? ""}`
+    })),
+    omitted: report.omitted,
     runnable: request.target === "host" && report.archives > 0
   })
 }
 
-/** `llima plan`, and `llima-compile --dry_run`: prints the plan on stdout. */
+/** `llima plan`, and `llima-compile --dry_run`: prints the plan on stdout; fails where this machine cannot do it. */
 export const plan = (request: CompileRequest) =>
   Effect.gen(function*() {
-    const planned = yield* (yield* Compiler).plan(request)
-    const free = yield* Effect.option(freeBytes(request.output))
-    yield* Console.log(planText(planned, free._tag === "Some" ? free.value : undefined))
+    const { free, outlook, planned, view } = yield* look(request)
+    yield* Console.log(formatPlan(view))
+    const problem = inputMissing(planned, outlook) ?? shortfall(planned, outlook, request.output, free ?? Infinity)
+    if (problem !== undefined) return yield* problem
   }).pipe(Effect.provide(compilerFor(request)))
 
-/** `llima-compile`: builds; the summary goes to stderr, stdout has the archives' folder for scripts. */
+/** `llima-compile`: builds; plan and summary go to stderr, stdout has the output folder for scripts. */
 export const build = (request: CompileRequest) =>
   request.dryRun
     ? plan(request)
     : Effect.gen(function*() {
-      const compiler = yield* Compiler
       const screen = yield* Screen
-      const report = yield* compiler.compile(request)
+      const { planned, view } = yield* look(request)
+      yield* Console.error(formatHead(view))
+      const report = yield* (yield* Compiler).build(planned)
       yield* Console.error(buildText(report, request, screen.peakMemory()))
       yield* Console.log(report.output)
     }).pipe(Effect.provide(compilerFor(request)))

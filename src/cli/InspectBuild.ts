@@ -14,7 +14,7 @@ export const provenanceLines = (provenance: Provenance): ReadonlyArray<string> =
   const worst = verification === undefined ? undefined : worstOf(verification)
   return [
     ...columns([
-      ["source", `${source.name} (${source.path}), ${source.files.length} files`],
+      ["source", `${source.name} (${run.model}), ${source.files.length} files`],
       [
         "made by",
         `${tool.name} ${tool.version}, ${run.started}, ${formatSeconds(run.seconds)}, ${

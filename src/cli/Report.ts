@@ -9,8 +9,6 @@ export interface PlannedStep {
   readonly stage: string
   readonly reads: number
   readonly writes: number
-  /** held while it runs */
-  readonly memory: number
 }
 
 /** What the plan's text needs of a plan; sizes in bytes. */
@@ -23,9 +21,18 @@ export interface PlanView {
   readonly target: string
   readonly jobs: number
   readonly maxMemory: number
+  /** held at most, the process included */
+  readonly memory: number
+  /** roughly what it takes */
+  readonly seconds: number
   /** free on the output's disk; undefined where the system does not tell */
   readonly diskFree: number | undefined
+  /** those that will be done */
   readonly steps: ReadonlyArray<PlannedStep>
+  /** steps that are finished and kept */
+  readonly kept: number
+  /** stages of which something will be missing afterwards */
+  readonly lacking: ReadonlyArray<string>
   /** what becomes of weights that were quantised before, one line a way */
   readonly intake: ReadonlyArray<string>
   readonly table: PrecisionTable
@@ -35,11 +42,7 @@ export interface PlanView {
 const sum = <A>(items: ReadonlyArray<A>, value: (item: A) => number): number =>
   items.reduce((total, item) => total + value(item), 0)
 
-/** Bytes that steps hold together at most: the `jobs` largest of them, within the limit unless one alone is larger. */
-export const peakMemory = ({ jobs, maxMemory, steps }: Pick<PlanView, "jobs" | "maxMemory" | "steps">): number => {
-  const largest = steps.map(({ memory }) => memory).sort((a, b) => b - a)
-  return Math.max(largest[0] ?? 0, Math.min(maxMemory, sum(largest.slice(0, jobs), (memory) => memory)))
-}
+const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`
 
 const stepRow = (name: string, steps: ReadonlyArray<PlannedStep>) => [
   name,
@@ -48,20 +51,29 @@ const stepRow = (name: string, steps: ReadonlyArray<PlannedStep>) => [
   formatSize(sum(steps, ({ writes }) => writes))
 ]
 
-/** What a build will do, for people: sizes by stage, memory, disk, precision by layers, warnings. */
+const written = ({ steps }: PlanView): number => sum(steps, ({ writes }) => writes)
+
+const ofFree = ({ diskFree }: PlanView): string => diskFree === undefined ? "" : ` of ${formatSize(diskFree)} free`
+
+const lackingText = (lacking: ReadonlyArray<string>): string => `${lacking.join(", ")}: not there, or of other options`
+
+/** What a build will do, for people: sizes by stage, memory, disk, time, precision by layers, warnings. */
 export const formatPlan = (plan: PlanView): string => {
   const stages = [...Map.groupBy(plan.steps, ({ stage }) => stage)]
-  const written = sum(plan.steps, ({ writes }) => writes)
-  const free = plan.diskFree === undefined ? "" : ` of ${formatSize(plan.diskFree)} free`
   const facts = columns([
     ["model", `${plan.model} (${plan.facts})`],
     ["output", plan.output],
-    ["target", `${plan.target}, ${plan.jobs} job${plan.jobs === 1 ? "" : "s"}`],
-    ["memory", `about ${formatSize(peakMemory(plan))} for the steps, limit ${formatSize(plan.maxMemory)}`],
-    ["disk", `${formatSize(written)}${free}`],
+    ["target", `${plan.target}, ${count(plan.jobs, "job")}`],
+    ...plan.steps.length === 0 ? [] : [
+      ["memory", `about ${formatSize(plan.memory)} at most, limit ${formatSize(plan.maxMemory)}`],
+      ["disk", `${formatSize(written(plan))}${ofFree(plan)}`],
+      ["time", `roughly ${formatSeconds(plan.seconds)}`]
+    ],
+    ...plan.kept === 0 ? [] : [["kept", `${count(plan.kept, "step")} that an earlier build finished`]],
+    ...plan.lacking.length === 0 ? [] : [["missing", `${lackingText(plan.lacking)}; run these stages too`]],
     ...plan.intake.map((line, i) => [i === 0 ? "source" : "", line])
   ])
-  const work = columns([
+  const work = plan.steps.length === 0 ? ["nothing is left to do"] : columns([
     ["stage", "steps", "reads", "writes"],
     ...stages.map(([stage, steps]) => stepRow(stage, steps)),
     stepRow("total", plan.steps)
@@ -73,6 +85,26 @@ export const formatPlan = (plan: PlanView): string => {
     "",
     ...precisionLines(plan.table),
     ...plan.warnings.length === 0 ? [] : ["", ...plan.warnings.map((warning) => `warning: ${warning}`)]
+  ].join("\n")
+}
+
+/** The same in a few lines, for the head of a run. */
+export const formatHead = (plan: PlanView): string => {
+  const precisions = Map.groupBy(
+    plan.table,
+    ({ choice }) => choice.compile ? choice.precision ?? "" : "left out"
+  )
+  const kept = plan.kept === 0 ? "" : ` (${plan.kept} kept)`
+  return [
+    `${plan.model} (${plan.facts}) → ${plan.output}, ${plan.target}, ${count(plan.jobs, "job")}`,
+    plan.steps.length === 0
+      ? `nothing is left to do: ${count(plan.kept, "step")} kept`
+      : `${count(plan.steps.length, "step")}${kept}: ${formatSize(written(plan))} to write${ofFree(plan)}, about ${
+        formatSize(plan.memory)
+      } of memory, roughly ${formatSeconds(plan.seconds)}`,
+    `${
+      [...precisions].map(([precision, programs]) => `${precision} ${programs.length}`).join(", ")
+    } of ${plan.table.length} programs; --dry_run shows them by layer`
   ].join("\n")
 }
 
@@ -108,9 +140,29 @@ export interface BuildView {
   readonly verified: string | undefined
   /** what tells of the build, in the output folder: `build.json`, `report.html`; none of a part of a build */
   readonly files: ReadonlyArray<string>
-  /** the archives run on this machine */
+  /** stages of which something is missing, or of another build, and the flags that make it */
+  readonly lacking: ReadonlyArray<{ readonly stage: string; readonly flag: string }>
+  /** programs that the configuration file left out */
+  readonly omitted: number
+  /** the archives run on this machine, all programs being there */
   readonly runnable: boolean
 }
+
+/** What a user does after a build. */
+const nextLine = ({ lacking, omitted, output, runnable }: BuildView): ReadonlyArray<string> =>
+  lacking.length > 0
+    ? [
+      `not whole yet: ${lackingText(lacking.map(({ stage }) => stage))}; next: the same command with ${
+        [...new Set(lacking.map(({ flag }) => flag))].join(" ")
+      }`
+    ]
+    : omitted > 0
+    ? [
+      `${count(omitted, "program")} left out by the configuration file ("compile": False): llima run needs all of them`
+    ]
+    : runnable
+    ? [`next: llima run ${shellWord(output)} --prompt "Once upon a time"`]
+    : []
 
 const millions = (count: number): string =>
   count >= 1e9
@@ -162,9 +214,7 @@ export const formatBuild = (build: BuildView): string => {
   ], [1, 2, 3])
   const memory = build.peakMemory === undefined ? "" : `, ${formatSize(build.peakMemory)} of memory at most`
   return [
-    `${build.output}: ${build.archives} archive${build.archives === 1 ? "" : "s"} in ${
-      formatSeconds(build.seconds)
-    }, ` +
+    `${build.output}: ${count(build.archives, "archive")} in ${formatSeconds(build.seconds)}, ` +
     `${formatSize(build.written)} written${memory}`,
     "",
     ...build.sizes.length === 0 ? [] : [...sizes, ""],
@@ -172,6 +222,6 @@ export const formatBuild = (build: BuildView): string => {
     ...stages,
     ...build.verified === undefined ? [] : ["", `verified: ${build.verified}`],
     ...build.files.length === 0 ? [] : ["", `facts: ${build.files.join(", ")}`],
-    ...build.runnable ? ["", `next: llima run ${shellWord(build.output)} --prompt "Once upon a time"`] : []
+    ...nextLine(build).flatMap((line) => ["", line])
   ].join("\n")
 }

@@ -14,6 +14,8 @@ export interface Job {
   readonly weights: Weights
   readonly table: PrecisionTable
   readonly target: TargetFacts
+  /** the output folder is on another disk than the source, whose files are then copied */
+  readonly otherDisk: boolean
 }
 
 /** The float graph of one program, with symbolic `tokens` and `context`. */

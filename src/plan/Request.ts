@@ -19,8 +19,8 @@ export const ranges = {
   languageGroupSize: { from: 1, to: 65_536, unit: "tokens" },
   futureTokenMaskSize: { from: 1, to: 65_536, unit: "tokens" },
   loraRank: { from: 1, to: 1024, unit: "columns" },
-  /** below 64 MiB not even one step of a small model fits */
-  maxMemory: { from: 64 * 2 ** 20, to: 2 ** 50, unit: "bytes" }
+  /** with less, not even the process and one step of a small model fit */
+  maxMemory: { from: 192 * 2 ** 20, to: 2 ** 50, unit: "bytes" }
 } as const
 
 /** What the options are without a word from the user. */
@@ -91,7 +91,7 @@ export const CompileRequest = Schema.Struct({
   /** interpreter that runs the configuration file instead of the sandbox */
   python: Schema.optional(Text),
   dryRun: off,
-  /** bytes that the steps under way may hold together */
+  /** bytes that the build may hold, the process included */
   maxMemory: Whole(ranges.maxMemory).pipe(Schema.withConstructorDefault(Effect.succeed(defaults.maxMemory))),
   quality: Schema.Literals(qualities).pipe(Schema.withConstructorDefault(Effect.succeed(defaults.quality))),
   verify: Schema.Literals(verifyModes).pipe(Schema.withConstructorDefault(Effect.succeed(defaults.verify))),

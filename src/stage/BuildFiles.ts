@@ -1,4 +1,5 @@
 import { Effect, FileSystem, Option } from "effect"
+import { tableOf } from "../plan/Intake.ts"
 import { type Job } from "../plan/Job.ts"
 import { programName } from "../plan/Parts.ts"
 import type { Plan } from "../plan/Plan.ts"
@@ -49,7 +50,7 @@ const sourceFiles = Effect.fnUntraced(function*({ checkpoint: { files } }: Job) 
 
 const configurationOf = Effect.fnUntraced(function*({ request: { configurationFile: path } }: Job) {
   if (path === undefined) return null
-  return { path, sha256: Option.getOrNull(yield* Effect.option(sha256Of(path))) }
+  return { sha256: Option.getOrNull(yield* Effect.option(sha256Of(path))) }
 })
 
 const stepsOf = Effect.fnUntraced(function*({ steps }: Plan, report: BuildReport) {
@@ -106,12 +107,11 @@ const provenanceOf = Effect.fnUntraced(function*(
       name: checkpoint.name,
       family: model.facts.family,
       layers: model.facts.layers.length,
-      path: request.modelPath,
       files: yield* sourceFiles(job)
     },
     request: {
       target: request.target,
-      configurationFile: yield* configurationOf(job),
+      configuration: yield* configurationOf(job),
       python: request.python ?? null,
       maxNumTokens: request.maxNumTokens,
       languageGroupSize: request.languageGroupSize,
@@ -121,14 +121,14 @@ const provenanceOf = Effect.fnUntraced(function*(
       enableFilterSharing: request.enableFilterSharing,
       quantizeEmbeddings: request.quantizeEmbeddings,
       returnLogits: request.returnLogits,
-      loras: request.loras,
+      loras: request.loras.map(({ name }) => ({ name })),
       loraRank: request.loraRank ?? null,
       quality: request.quality,
       verify: request.verify,
       keepQuantized: request.keepQuantized,
       pack: request.pack
     },
-    precision: job.table.map(({ choice: { compile, lora, precision }, program }) => ({
+    precision: tableOf(job).map(({ choice: { compile, lora, precision }, program }) => ({
       program: programName(program),
       precision: precision ?? null,
       compile,
@@ -152,6 +152,9 @@ const provenanceOf = Effect.fnUntraced(function*(
       peakMemory,
       written: report.written,
       steps: yield* stepsOf(plan, report),
+      model: request.modelPath,
+      configurationFile: request.configurationFile ?? null,
+      loraPaths: request.loras.map(({ path }) => path),
       output: request.output,
       folder,
       jobs: request.jobs,

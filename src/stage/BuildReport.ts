@@ -34,6 +34,10 @@ export interface BuildReport {
   readonly intake: ReadonlyArray<TensorIntake>
   /** what the programs' errors came to, of this build or of the one that it was kept from; undefined where nothing was compared */
   readonly verification: Verification | undefined
+  /** stages of which something is still missing, or of another build; none of a whole build */
+  readonly lacking: ReadonlyArray<StageName>
+  /** programs that the configuration file left out */
+  readonly omitted: number
   /** what tells of the whole build, relative to `output`: build.json, report.html; none of a build that lacks a stage */
   readonly files: ReadonlyArray<string>
 }

@@ -1,7 +1,7 @@
 import { Clock, Context, Effect, Fiber, FileSystem, Layer, Option, Path, Schema } from "effect"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { Mpk } from "../pack/Mpk.ts"
-import { type Plan, planOf, quantizingStage, type Step } from "../plan/Plan.ts"
+import { type Plan, planOf, PROCESS_MEMORY, type Step } from "../plan/Plan.ts"
 import type { PrecisionError } from "../plan/PrecisionError.ts"
 import type { CompileRequest } from "../plan/Request.ts"
 import { Kernels } from "../quantize/Kernels.ts"
@@ -11,6 +11,7 @@ import { Verification } from "../verify/Verification.ts"
 import { loadPage, removeBuildFiles, writeBuildFiles } from "./BuildFiles.ts"
 import type { BuildReport, StepReport } from "./BuildReport.ts"
 import { intakeOf } from "./Intake.ts"
+import { amountOf, inputMissing, type Outlook, outlookOf, shortfall } from "./Outlook.ts"
 import { StepsFailed, walk } from "./Pipeline.ts"
 import { prepare } from "./Prepare.ts"
 import { Progress } from "./Progress.ts"
@@ -18,7 +19,8 @@ import { provenancePath, reportPath } from "./Provenance.ts"
 import { stages } from "./registry.ts"
 import { precisionReports, programSizes } from "./Sizes.ts"
 import type { StepResult } from "./Stage.ts"
-import { InputMissing, type NotSupported, OutOfBudget } from "./StageError.ts"
+import type { InputMissing, NotSupported, OutOfBudget } from "./StageError.ts"
+import { standing } from "./Standing.ts"
 import type { Verifier } from "./Verifier.ts"
 import { folders, type StepOutput, Workspace } from "./Workspace.ts"
 import type { WorkspaceError } from "./WorkspaceError.ts"
@@ -32,39 +34,6 @@ export type CompileError = PlanError | WorkspaceError | OutOfBudget | InputMissi
 const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n) => total + n, 0)
 
 const verificationOf = Schema.decodeUnknownOption(Verification)
-
-/** The steps that the request's stage flags ask for. */
-const selected = ({ job, steps }: Plan): ReadonlyArray<Step> => {
-  const names: ReadonlyArray<string> = stages
-    .filter(({ flag }) => flag === undefined || job.request.stages.some((wanted) => wanted === flag))
-    .map(({ name }) => name)
-  return steps.filter(({ stage }) => names.includes(stage))
-}
-
-const check = Effect.fn("Compiler.check")(function*({ job }: Plan, todo: ReadonlyArray<Step>) {
-  const workspace = yield* Workspace
-  const needed = sum(todo.map(({ writes }) => writes))
-  const free = yield* workspace.freeBytes
-  if (needed > free) {
-    return yield* new OutOfBudget({
-      what: "disk",
-      where: workspace.root,
-      needed,
-      found: free,
-      advice: "free some, or choose another folder with --output"
-    })
-  }
-  const largest = Math.max(0, ...todo.map(({ memory }) => memory))
-  if (largest > job.request.maxMemory) {
-    return yield* new OutOfBudget({
-      what: "memory",
-      where: "the largest step",
-      needed: largest,
-      found: job.request.maxMemory,
-      advice: "raise --max_memory"
-    })
-  }
-})
 
 /** Removes what a step wrote under other options and no longer writes. */
 const removeOld = Effect.fnUntraced(function*(step: string, outputs: ReadonlyArray<StepOutput>) {
@@ -91,50 +60,16 @@ const intakeIn = Effect.fnUntraced(function*({ steps }: Plan) {
 })
 
 /** Runs a plan in its output folder: what is fresh is kept, the rest is made, leftovers of other plans are swept. */
-/** What a step counts in its stage's progress. */
-const amountOf = ({ reads, stage, writes }: Step): number =>
-  stages.find(({ name }) => name === stage)?.unit === "steps" ? 1 : reads + writes
-
 const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const workspace = yield* Workspace
   const progress = yield* Progress
   const { request } = plan.job
   const begun = yield* Clock.currentTimeMillis
   yield* Effect.forEach(plan.warnings, (warning) => Effect.logWarning(warning))
-  const wanted = selected(plan)
-  const fresh = new Set<string>()
-  for (const { id, key } of plan.steps) {
-    if ((request.resume || !wanted.some((step) => step.id === id)) && (yield* workspace.fresh(id, key))) fresh.add(id)
-  }
-  if (request.keepQuantized === "none") {
-    // Their outputs were dropped on purpose; when all that was made of them is fresh, nothing needs them any more.
-    for (
-      const { id } of plan.steps.filter(({ stage }) => stage === quantizingStage[plan.job.checkpoint.kind].name)
-        .toReversed()
-    ) {
-      const users = plan.steps.filter(({ needs }) => needs.includes(id))
-      if (users.every((user) => fresh.has(user.id))) fresh.add(id)
-    }
-  }
-  // what is made again is looked at again, whatever the stamp says of the same plan
-  for (const { id, needs } of plan.steps.filter(({ stage }) => stage === "VERIFY")) {
-    if (needs.some((need) => !fresh.has(need))) fresh.delete(id)
-  }
-  const todo = wanted.filter(({ id }) => !fresh.has(id))
-  for (const step of todo) {
-    for (const need of step.needs) {
-      if (fresh.has(need) || todo.some(({ id }) => id === need)) continue
-      const maker = plan.steps.find(({ id }) => id === need)
-      const stage = stages.find(({ name }) => name === maker?.stage)
-      return yield* new InputMissing({
-        step: step.id,
-        input: need,
-        stage: maker?.stage ?? "",
-        flag: `--${stage?.flag ?? ""}`
-      })
-    }
-  }
-  yield* check(plan, todo)
+  const outlook = yield* outlookOf(plan, ({ id, key }) => workspace.fresh(id, key))
+  const { kept, lacking, todo, wanted } = outlook
+  const problem = inputMissing(plan, outlook) ?? shortfall(plan, outlook, workspace.root, yield* workspace.freeBytes)
+  if (problem !== undefined) return yield* problem
   if (todo.length > 0) yield* removeBuildFiles()
   yield* progress.plan(stages.flatMap(({ name, pace, unit }) => {
     const steps = wanted.filter(({ stage }) => stage === name)
@@ -142,7 +77,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     return steps.length === 0 ? [] : [{ name, unit, total, weight: total * pace }]
   }))
   yield* Effect.forEach(
-    wanted.filter(({ id }) => fresh.has(id)),
+    wanted.filter(({ id }) => kept.has(id)),
     (step) => progress.advance(step.stage, amountOf(step), { reused: true })
   )
 
@@ -170,10 +105,8 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
       if (left === 0) yield* progress.done(step.stage)
       return { id: step.id, stage: step.stage, kept: false, seconds } satisfies StepReport
     }).pipe(Effect.withSpan(step.id))
-  const whole = plan.steps.every(({ id, stage }) =>
-    stage === "VERIFY" || fresh.has(id) || todo.some((step) => step.id === id)
-  )
-  const made = yield* walk(todo, { jobs: request.jobs, memory: request.maxMemory }, runStep).pipe(
+  const whole = lacking.length === 0
+  const made = yield* walk(todo, { jobs: request.jobs, memory: request.maxMemory - PROCESS_MEMORY }, runStep).pipe(
     // the disk is at work now, and this thread is not
     Effect.tap(() => whole && todo.length > 0 ? Effect.forkScoped(loadPage) : Effect.void),
     // what is done is recorded even when another step fails
@@ -186,13 +119,13 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     yield* Effect.ignore(fs.remove(yield* workspace.at(folders.quantized), { recursive: true, force: true }))
   }
   const ended = yield* Clock.currentTimeMillis
-  const kept = wanted.filter(({ id }) => fresh.has(id)).map(({ id, stage }) => ({ id, stage, kept: true, seconds: 0 }))
+  const old = wanted.filter(({ id }) => kept.has(id)).map(({ id, stage }) => ({ id, stage, kept: true, seconds: 0 }))
   const verified = yield* workspace.stamp("verify")
   const intake = yield* intakeIn(plan)
   const programs = programSizes(plan.job)
   const report: BuildReport = {
     output: workspace.root,
-    steps: [...kept, ...made],
+    steps: [...old, ...made],
     precisions: precisionReports(programs),
     archives: wanted.filter(({ stage }) => stage === "COMPILE").length,
     written: sum(todo.map(({ writes }) => writes)),
@@ -202,6 +135,8 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     verification: wanted.some(({ stage }) => stage === "VERIFY")
       ? Option.getOrUndefined(Option.flatMap(verified, ({ facts }) => verificationOf(facts)))
       : undefined,
+    lacking,
+    omitted: plan.job.table.filter(({ choice }) => !choice.compile).length,
     files: whole ? [provenancePath, reportPath] : []
   }
   if (whole) yield* writeBuildFiles(plan, report, { programs, started: begun })
@@ -212,7 +147,11 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
 export class Compiler extends Context.Service<Compiler, {
   /** Reads the source's headers and the configuration file; writes nothing. */
   readonly plan: (request: CompileRequest) => Effect.Effect<Plan, PlanError>
-  /** Builds into the request's output folder. What was finished stays, whatever happens. */
+  /** What is left to do of a plan in its output folder as it stands; writes nothing. */
+  readonly outlook: (plan: Plan) => Effect.Effect<Outlook>
+  /** Does what is left to do of a plan. What was finished stays, whatever happens. */
+  readonly build: (plan: Plan) => Effect.Effect<BuildReport, CompileError>
+  /** Plans, and builds into the request's output folder. */
   readonly compile: (request: CompileRequest) => Effect.Effect<BuildReport, CompileError>
 }>()("llima/stage/Compiler") {
   static readonly layer = Layer.effect(
@@ -227,17 +166,24 @@ export class Compiler extends Context.Service<Compiler, {
         },
         Effect.provideContext(services)
       )
-      const compile = Effect.fn("Compiler.compile")(
-        function*(request: CompileRequest) {
-          const planned = planOf(yield* prepare(request))
-          return yield* Effect.provide(
-            Effect.scoped(build(planned)),
-            Workspace.layer(request.output, { force: request.force })
-          )
+      const outlook = Effect.fn("Compiler.outlook")(
+        function*(planned: Plan) {
+          const path = yield* Path.Path
+          const root = path.resolve(planned.job.request.output)
+          return yield* outlookOf(planned, ({ id, key }) => Effect.map(standing(root, id, key), Option.isSome))
         },
         Effect.provideContext(services)
       )
-      return Compiler.of({ plan, compile })
+      const make = (planned: Plan) => {
+        const { force, output } = planned.job.request
+        return Effect.provide(Effect.scoped(build(planned)), Workspace.layer(output, { force })).pipe(
+          Effect.provideContext(services)
+        )
+      }
+      const compile = Effect.fn("Compiler.compile")(function*(request: CompileRequest) {
+        return yield* make(yield* plan(request))
+      })
+      return Compiler.of({ plan, outlook, build: make, compile })
     })
   )
 }

@@ -32,15 +32,32 @@ export const workspaceFailure =
     })
   }
 
+/** The path, or the nearest folder above it that is there. */
+const nearest = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const { dirname, resolve } = yield* Path.Path
+  let folder = resolve(path)
+  while (!(yield* Effect.orElseSucceed(fs.exists(folder), () => false)) && dirname(folder) !== folder) {
+    folder = dirname(folder)
+  }
+  return folder
+})
+
+/** The two paths, or the folders that they will be in, are on different disks; false where the system does not tell. */
+export const onOtherDisk = (
+  one: string,
+  other: string
+): Effect.Effect<boolean, never, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const [a, b] = yield* Effect.forEach([one, other], (path) => Effect.flatMap(nearest(path), fs.stat))
+    return a?.dev !== b?.dev
+  }).pipe(Effect.orElseSucceed(() => false))
+
 /** Bytes that may still be written to the disk of `path`; a path that is not there yet counts as its nearest folder. */
 export const freeBytes = (path: string): Effect.Effect<number, WorkspaceError, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function*() {
-    const fs = yield* FileSystem.FileSystem
-    const { dirname, resolve } = yield* Path.Path
-    let folder = resolve(path)
-    while (!(yield* Effect.orElseSucceed(fs.exists(folder), () => false)) && dirname(folder) !== folder) {
-      folder = dirname(folder)
-    }
+    const folder = yield* nearest(path)
     const { bavail, bsize } = yield* Effect.tryPromise({ try: () => statfs(folder), catch: workspaceFailure(folder) })
     return bavail * bsize
   })

@@ -7,6 +7,7 @@ import { type CompileRequest, stageFlags } from "../plan/Request.ts"
 import { type Checkpoint, expect, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
 import { configError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
+import { onOtherDisk } from "./Disk.ts"
 import { NotSupported } from "./StageError.ts"
 
 /** What a request asks that no code here does yet, with what to do instead. */
@@ -79,7 +80,8 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
     model,
     weights,
     table,
-    target: target.facts
+    target: target.facts,
+    otherDisk: yield* onOtherDisk(request.output, checkpoint.path)
   }
   return job
 })

@@ -33,7 +33,8 @@ export const Artifact = Schema.Struct({
 /** What was asked of a build, but for what changes no byte of it (that is in `run`). null: not given. */
 const Options = Schema.Struct({
   target: Schema.Literals(targets),
-  configurationFile: Schema.NullOr(Schema.Struct({ path: Schema.String, sha256: Schema.NullOr(Schema.String) })),
+  /** its content; null too where the file has gone since */
+  configuration: Schema.NullOr(Schema.Struct({ sha256: Schema.NullOr(Schema.String) })),
   python: Schema.NullOr(Schema.String),
   maxNumTokens: Count,
   languageGroupSize: Count,
@@ -43,7 +44,7 @@ const Options = Schema.Struct({
   enableFilterSharing: Schema.Boolean,
   quantizeEmbeddings: Schema.Boolean,
   returnLogits: Schema.Boolean,
-  loras: Schema.Array(Schema.Struct({ name: Schema.String, path: Schema.String })),
+  loras: Schema.Array(Schema.Struct({ name: Schema.String })),
   loraRank: Schema.NullOr(Count),
   quality: Schema.Literals(qualities),
   verify: Schema.Literals(verifyModes),
@@ -91,7 +92,10 @@ const Run = Schema.Struct({
     kept: Schema.Boolean,
     seconds: Schema.NullOr(Schema.Finite)
   })),
-  /** as given; relative paths, here and in `source` and `request`, start from `folder` */
+  /** files as they were given; relative ones start from `folder` */
+  model: Schema.String,
+  configurationFile: Schema.NullOr(Schema.String),
+  loraPaths: Schema.Array(Schema.String),
   output: Schema.String,
   folder: Schema.String,
   jobs: Count,
@@ -120,8 +124,6 @@ export const Provenance = Schema.Struct({
     name: Schema.String,
     family: Schema.String,
     layers: Count,
-    /** as given */
-    path: Schema.String,
     /** by name */
     files: Schema.Array(SourceIdentity)
   }),
@@ -178,12 +180,12 @@ export const readProvenance = Effect.fn("Provenance.readProvenance")(function*(o
 const absolute = /^(?:[\\/]|[A-Za-z]:[\\/])/
 
 /** The request that a build was made by, of all stages; files as they were named, from the folder in which the program ran. */
-export const requestOf = ({ request, run, source }: Provenance): CompileRequest => {
+export const requestOf = ({ request, run }: Provenance): CompileRequest => {
   const at = (path: string): string => absolute.test(path) ? path : `${run.folder}/${path}`
   return CompileRequest.make({
-    modelPath: at(source.path),
+    modelPath: at(run.model),
     output: at(run.output),
-    configurationFile: request.configurationFile === null ? undefined : at(request.configurationFile.path),
+    configurationFile: run.configurationFile === null ? undefined : at(run.configurationFile),
     maxNumTokens: request.maxNumTokens,
     resume: run.resume,
     jobs: run.jobs,
@@ -194,7 +196,7 @@ export const requestOf = ({ request, run, source }: Provenance): CompileRequest 
     enableFilterSharing: request.enableFilterSharing,
     quantizeEmbeddings: request.quantizeEmbeddings,
     returnLogits: request.returnLogits,
-    loras: request.loras.map(({ name, path }) => ({ name, path: at(path) })),
+    loras: request.loras.map(({ name }, i) => ({ name, path: at(run.loraPaths[i] ?? "") })),
     loraRank: request.loraRank ?? undefined,
     target: request.target,
     python: request.python ?? undefined,

@@ -1,7 +1,8 @@
-import { Context, Effect, FileSystem, Layer, Option, Path, type PlatformError } from "effect"
+import { Context, Effect, Exit, FileSystem, Layer, Option, Path, type PlatformError } from "effect"
 import { freeBytes, type LinkKind, linkOrCopy, workspaceFailure } from "./Disk.ts"
 import { hold } from "./Lock.ts"
-import { decodeStamp, sha256Of, type Stamp, stampName } from "./Stamp.ts"
+import { sha256Of, type Stamp, stampName } from "./Stamp.ts"
+import { look, readStamp, standing, stepsFolder } from "./Standing.ts"
 import { ForeignFolder, NoSpace, OutsideFolder, WorkspaceError } from "./WorkspaceError.ts"
 
 /** Folders of a build, relative to the output folder. */
@@ -14,7 +15,7 @@ export const folders = {
   mpk: "sima_files/mpk",
   adapters: "sima_files/npy_files",
   own: ".llima",
-  steps: ".llima/steps"
+  steps: stepsFolder
 } as const
 
 /** Folders in which a file that no step owns is left over from another configuration. */
@@ -96,6 +97,7 @@ export class Workspace extends Context.Service<Workspace, {
             there || path.dirname(folder) === folder
               ? Effect.void
               : Effect.andThen(make(path.dirname(folder)), fs.makeDirectory(folder)))
+        const existed = yield* mapped(fs.exists(root), root)
         yield* mapped(make(root), root)
         const found = yield* mapped(fs.readDirectory(root), root)
         if (!force && found.length > 0 && !found.includes(folders.own)) {
@@ -105,6 +107,16 @@ export class Workspace extends Context.Service<Workspace, {
           })
         }
         yield* mapped(fs.makeDirectory(within(folders.steps), { recursive: true }), root)
+        // a run that is refused, or fails at once, leaves the place as it was
+        yield* Effect.addFinalizer((exit) =>
+          Effect.gen(function*() {
+            const nothing = (yield* fs.readDirectory(within(folders.steps))).length === 0 &&
+              (yield* fs.readDirectory(root)).every((name) => name === folders.own)
+            if (Exit.isFailure(exit) && nothing) {
+              yield* fs.remove(existed ? within(folders.own) : root, { recursive: true })
+            }
+          }).pipe(Effect.ignore)
+        )
         yield* hold(within(`${folders.own}/lock`))
 
         /** Files below a folder, relative to the root. */
@@ -198,26 +210,16 @@ export class Workspace extends Context.Service<Workspace, {
         })
 
         const stampPath = (step: string) => within(`${folders.steps}/${stampName(step)}`)
-        const stamp = (step: string) =>
-          fs.readFileString(stampPath(step)).pipe(
-            Effect.map(decodeStamp),
-            Effect.orElseSucceed(() => Option.none<Stamp>())
-          )
+        const stamp = (step: string) => Effect.provideContext(readStamp(root, step), services)
         const writeStamp = (step: string, content: Stamp) => write(stampPath(step), `${JSON.stringify(content)}\n`)
         const hash = (file: string) => mapped(Effect.provideContext(sha256Of(file), services), file)
-        const look = (file: string) =>
-          Effect.map(fs.stat(file), ({ mtime, size }) => ({
-            bytes: Number(size),
-            mtimeMillis: Option.getOrElse(mtime, () => new Date(0)).getTime()
-          }))
-
         const record = Effect.fn("Workspace.record")(
           function*(step: string, key: string, outputs: ReadonlyArray<StepOutput>, facts?: unknown, seconds?: number) {
             const written = yield* Effect.forEach(outputs, (output) =>
               Effect.gen(function*() {
                 const file = yield* at(output.path)
                 yield* mapped(sync(file), file)
-                const seen = yield* mapped(look(file), file)
+                const seen = yield* mapped(Effect.provideContext(look(file), services), file)
                 const sha256 = output.sha256 ??
                   (output.shipped === true || seen.bytes <= hashedUpTo ? yield* hash(file) : null)
                 const relative = path.relative(root, file).split(path.sep).join("/")
@@ -234,20 +236,13 @@ export class Workspace extends Context.Service<Workspace, {
         )
 
         const fresh = Effect.fn("Workspace.fresh")(function*(step: string, key: string) {
-          const before = Option.getOrUndefined(yield* stamp(step))
-          if (before === undefined || before.key !== key) return false
-          const outputs: Array<Stamp["outputs"][number]> = []
-          for (const output of before.outputs) {
-            const now = Option.getOrUndefined(yield* Effect.option(look(within(output.path))))
-            if (now === undefined || now.bytes !== output.bytes) return false
-            if (
-              now.mtimeMillis !== output.mtimeMillis &&
-              (output.sha256 === null || (yield* hash(within(output.path))) !== output.sha256)
-            ) return false
-            outputs.push({ ...output, ...now })
-          }
-          const moved = outputs.some(({ mtimeMillis }, i) => mtimeMillis !== before.outputs[i]?.mtimeMillis)
-          if (moved) yield* writeStamp(step, { ...before, outputs })
+          const before = yield* stamp(step)
+          const now = yield* Effect.provideContext(standing(root, step, key), services)
+          if (Option.isNone(before) || Option.isNone(now)) return false
+          const moved = now.value.outputs.some(({ mtimeMillis }, i) =>
+            mtimeMillis !== before.value.outputs[i]?.mtimeMillis
+          )
+          if (moved) yield* writeStamp(step, now.value)
           return true
         })
 

@@ -132,7 +132,7 @@ describe("llima-compile", () => {
     ["m --language_group_size 0", "error: --language_group_size is 0; it must be 1 to 65536 tokens"],
     ["m --future_token_mask_size 0", "error: --future_token_mask_size is 0; it must be 1 to 65536 tokens"],
     ["m --max_memory 4X", "error: --max_memory cannot be \"4X\"; expected a size like 4GB, 512MiB or 1.5G"],
-    ["m --max_memory 1MiB", "error: --max_memory is 1.00 MiB; it must be 64.0 MiB to 1024 TiB"],
+    ["m --max_memory 1MiB", "error: --max_memory is 1.00 MiB; it must be 192 MiB to 1024 TiB"],
     [
       "m --log_level debug",
       "error: --log_level cannot be \"debug\"; expected \"DEBUG\" | \"INFO\" | \"WARNING\" | \"ERROR\""

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { precisionLines } from "../../src/cli/PrecisionText.ts"
-import { type BuildView, formatBuild, formatPlan, peakMemory, type PlanView } from "../../src/cli/Report.ts"
+import { type BuildView, formatBuild, formatHead, formatPlan, type PlanView } from "../../src/cli/Report.ts"
 import { formatSeconds, formatSize, parseSize } from "../../src/cli/Size.ts"
 import { decoderPrograms as programsOf, type Program } from "../../src/plan/Parts.ts"
 import type { Choice, LoraMode, Precision } from "../../src/plan/Precision.ts"
@@ -40,7 +40,7 @@ describe("precisionLines", () => {
   })
 })
 
-const step = (stage: string, reads: number, writes: number, memory: number) => ({ stage, reads, writes, memory })
+const step = (stage: string, reads: number, writes: number) => ({ stage, reads, writes })
 const plan: PlanView = {
   model: "Tiny",
   facts: "llama, 2 layers, Hugging Face",
@@ -48,11 +48,15 @@ const plan: PlanView = {
   target: "host",
   jobs: 2,
   maxMemory: 2 ** 30,
+  memory: 430 * 2 ** 20,
+  seconds: 4.2,
+  kept: 0,
+  lacking: [],
   diskFree: 40 * 2 ** 30,
   steps: [
-    step("DEVKIT", 2 ** 20, 2 ** 20, 100),
-    step("COMPILE", 2 ** 20, 2 ** 19, 2 ** 20),
-    step("COMPILE", 2 ** 20, 2 ** 19, 2 ** 21)
+    step("DEVKIT", 2 ** 20, 2 ** 20),
+    step("COMPILE", 2 ** 20, 2 ** 19),
+    step("COMPILE", 2 ** 20, 2 ** 19)
   ],
   intake: ["14 gguf/Q4_K → int4, exact", "1 gguf/Q6_K → int8, exact"],
   table: table(2, () => choice("BF16")),
@@ -66,8 +70,9 @@ describe("formatPlan", () => {
       `model   Tiny (llama, 2 layers, Hugging Face)
 output  out
 target  host, 2 jobs
-memory  about 3.00 MiB for the steps, limit 1.00 GiB
+memory  about 430 MiB at most, limit 1.00 GiB
 disk    2.00 MiB of 40.0 GiB free
+time    roughly 4.2 s
 source  14 gguf/Q4_K → int4, exact
         1 gguf/Q6_K → int8, exact
 
@@ -83,13 +88,27 @@ warning: something to know`
   })
 })
 
-describe("peakMemory", () => {
-  it("is that of the largest steps that run together, within the limit", () => {
-    assert.strictEqual(peakMemory(plan), 3 * 2 ** 20)
-    assert.strictEqual(peakMemory({ ...plan, jobs: 1 }), 2 ** 21)
-    assert.strictEqual(peakMemory({ ...plan, maxMemory: 2.5 * 2 ** 20 }), 2.5 * 2 ** 20)
-    assert.strictEqual(peakMemory({ ...plan, maxMemory: 5 }), 2 ** 21)
-    assert.strictEqual(peakMemory({ ...plan, steps: [] }), 0)
+describe("formatPlan, with an earlier build there", () => {
+  it("counts what is kept, and names what will be missing", () => {
+    const text = formatPlan({ ...plan, kept: 7, lacking: ["DEVKIT", "ONNX"] })
+    assert.include(text, "kept     7 steps that an earlier build finished")
+    assert.include(text, "missing  DEVKIT, ONNX: not there, or of other options; run these stages too")
+  })
+  it("says that nothing is left to do", () => {
+    const text = formatPlan({ ...plan, steps: [], kept: 9 })
+    assert.include(text, "nothing is left to do")
+    assert.notMatch(text, /memory|disk|time/)
+  })
+})
+
+describe("formatHead", () => {
+  it("says in three lines what begins", () => {
+    assert.strictEqual(
+      formatHead({ ...plan, kept: 2 }),
+      `Tiny (llama, 2 layers, Hugging Face) → out, host, 2 jobs
+3 steps (2 kept): 2.00 MiB to write of 40.0 GiB free, about 430 MiB of memory, roughly 4.2 s
+BF16 12 of 12 programs; --dry_run shows them by layer`
+    )
   })
 })
 
@@ -112,6 +131,8 @@ const build: BuildView = {
   peakMemory: 412 * 2 ** 20,
   verified: "30 layers, largest relative error 0.004 (layer 17 POST)",
   files: ["my out/build.json", "my out/report.html"],
+  lacking: [],
+  omitted: 0,
   runnable: true
 }
 
@@ -151,6 +172,23 @@ next: llima run 'my out' --prompt "Once upon a time"`
       runnable: false
     })
     assert.notMatch(text, /memory|verified|facts|next|bits/)
+  })
+})
+
+const last = (view: Partial<BuildView>) => formatBuild({ ...build, ...view }).split("\n").at(-1)
+
+describe("formatBuild's last line", () => {
+  it("names the stages that are missing, and their flags", () => {
+    assert.strictEqual(
+      last({ lacking: [{ stage: "DEVKIT", flag: "--devkit" }, { stage: "ONNX", flag: "--onnx" }] }),
+      "not whole yet: DEVKIT, ONNX: not there, or of other options; next: the same command with --devkit --onnx"
+    )
+  })
+  it("does not send anybody to run a build with programs left out", () => {
+    assert.strictEqual(
+      last({ omitted: 2 }),
+      "2 programs left out by the configuration file (\"compile\": False): llima run needs all of them"
+    )
   })
 })
 

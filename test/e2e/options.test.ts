@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { build } from "../../src/cli/Build.ts"
 import { compileCommand } from "../../src/cli/Compile.ts"
 import { decode } from "../../src/onnx/OnnxFile.ts"
+import { PROCESS_MEMORY } from "../../src/plan/Plan.ts"
 import { ranges, type StageFlag } from "../../src/plan/Request.ts"
 import type { BuildReport } from "../../src/stage/BuildReport.ts"
 import { Progress, type ProgressEvent } from "../../src/stage/Progress.ts"
@@ -342,8 +343,8 @@ describe("options", () => {
 
     it.effect("--max_memory of the least size is enough for a step of so small a model", () =>
       Effect.gen(function*() {
-        const { steps } = yield* plan({ modelPath: model(name), output: "out" })
-        assert.isBelow(Math.max(...steps.map(({ memory }) => memory)), ranges.maxMemory.from)
+        const { steps } = yield* plan({ modelPath: model(name), output: "out", verify: "none" })
+        assert.isAtMost(PROCESS_MEMORY + Math.max(...steps.map(({ memory }) => memory)), ranges.maxMemory.from)
         const { output, report } = yield* made({ maxMemory: ranges.maxMemory.from, jobs: 8 })
         assert.strictEqual(report.archives, 3)
         assert.deepStrictEqual((yield* run(output)).ids, [...new_ids])

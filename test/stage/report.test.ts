@@ -41,7 +41,6 @@ const provenance: Provenance = {
     name: "Tiny",
     family: "llama",
     layers: LAYERS,
-    path: "models/Tiny",
     files: [
       { name: "config.json", bytes: 700, sha256: "c0".repeat(32), sample: null },
       { name: "model.safetensors", bytes: 2 ** 30, sha256: null, sample: "5a".repeat(32) }
@@ -49,7 +48,7 @@ const provenance: Provenance = {
   },
   request: {
     target: "host",
-    configurationFile: { path: "config.py", sha256: "cf".repeat(32) },
+    configuration: { sha256: "cf".repeat(32) },
     python: null,
     maxNumTokens: 1024,
     languageGroupSize: 128,
@@ -109,6 +108,9 @@ const provenance: Provenance = {
         seconds: layer === 0 ? null : 0.1
       }))
     ],
+    model: "models/Tiny",
+    configurationFile: "config.py",
+    loraPaths: [],
     output: "out",
     folder: "/work",
     jobs: 2,
@@ -227,10 +229,9 @@ describe("report.html", () => {
         ...provenance.source,
         name: bad,
         family: bad,
-        path: bad,
         files: [{ name: bad, bytes: 1, sha256: bad, sample: bad }]
       },
-      request: { ...provenance.request, python: bad, loras: [{ name: bad, path: bad }] },
+      request: { ...provenance.request, python: bad, loras: [{ name: bad }] },
       parts: [{ program: bad, layer: 0, part: bad, phase: "group", precision: "BF16", before: 1, after: 1 }],
       precision: [{ program: bad, precision: "BF16", compile: true, lora: "LORA_DISABLED" }],
       intake: {
@@ -251,6 +252,9 @@ describe("report.html", () => {
       run: {
         ...provenance.run,
         started: bad,
+        model: bad,
+        configurationFile: bad,
+        loraPaths: [bad],
         output: bad,
         folder: bad,
         host: { system: bad, cores: 1, node: bad, onnxruntime: bad }

@@ -98,7 +98,7 @@ const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (capital) => `
 /** What was asked, and on what machine, folded. */
 export const options = ({ request, run, source }: Provenance): Markup => {
   const rows: ReadonlyArray<readonly [string, string]> = [
-    ["model", source.path],
+    ["model", run.model],
     ["output", run.output],
     ...Object.entries(request).map(([name, value]) => [snake(name), optionText(value)] as const),
     ["jobs", String(run.jobs)],

@@ -7,7 +7,7 @@ import type { Program, Runtime } from "../../verify/Runtime.ts"
 import { type Activations, matrix } from "./Activations.ts"
 
 /** A head larger than this is run in pieces: mapped and repacked whole, that of a 1B model took 0.8 GB. */
-const PIECE = 48 * 2 ** 20
+const PIECE = 16 * 2 ** 20
 
 /** Loads a graph, runs it once on those of the activations that it takes, and lets it go; `shaped` is what is loaded in place of a graph. */
 export const runOnce = Effect.fnUntraced(function*(
