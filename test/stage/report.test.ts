@@ -3,123 +3,8 @@ import type { Provenance } from "../../src/stage/Provenance.ts"
 import { escape } from "../../src/stage/report/Html.ts"
 import { page } from "../../src/stage/report/Page.ts"
 import { figures } from "../../src/stage/report/Plots.ts"
-import { formatError, formatSeconds, formatSize, unitFor } from "../../src/stage/report/Units.ts"
-
-const LAYERS = 3
-
-type Verified = NonNullable<Provenance["verification"]>
-
-const check = (program: string, tensor: string, error: number, threshold: number): Verified["checks"][number] => ({
-  program,
-  tensor,
-  precision: "A_BF16_W_INT4",
-  error,
-  largest: error,
-  threshold,
-  passed: error <= threshold
-})
-
-const verification: Verified = {
-  mode: "quick",
-  tokens: 16,
-  checks: Array.from({ length: LAYERS }, (_, layer) => [
-    check(`group_pre_${layer}`, "q", 0.05, 0.35),
-    check(`single_pre_${layer}`, "q", 0.07, 0.35),
-    check(`group_cache_${layer}`, "attended", 0, 1e-4),
-    check(`group_post_${layer}`, layer === LAYERS - 1 ? "logits" : "hidden_out", 0.1, 0.35)
-  ]).flat(),
-  skipped: [],
-  passed: true
-}
-
-/** A build of three layers: one precision each. */
-const provenance: Provenance = {
-  format: 1,
-  tool: { name: "llima-compile", version: "9.9.9" },
-  source: {
-    kind: "huggingface",
-    name: "Tiny",
-    family: "llama",
-    layers: LAYERS,
-    path: "models/Tiny",
-    files: [
-      { name: "config.json", bytes: 700, sha256: "c0".repeat(32), sample: null },
-      { name: "model.safetensors", bytes: 2 ** 30, sha256: null, sample: "5a".repeat(32) }
-    ]
-  },
-  request: {
-    target: "host",
-    configurationFile: { path: "config.py", sha256: "cf".repeat(32) },
-    python: null,
-    maxNumTokens: 1024,
-    languageGroupSize: 128,
-    futureTokenMaskSize: 128,
-    imageHeight: null,
-    imageWidth: null,
-    enableFilterSharing: false,
-    quantizeEmbeddings: true,
-    returnLogits: false,
-    loras: [],
-    loraRank: null,
-    quality: "fast",
-    verify: "quick",
-    keepQuantized: "all",
-    pack: "fast"
-  },
-  precision: [{ program: "group_pre_0", precision: "BF16", compile: true, lora: "LORA_DISABLED" }],
-  parts: [
-    {
-      program: "group_pre_0",
-      layer: 0,
-      part: "PRE",
-      phase: "group",
-      precision: "A_BF16_W_INT8",
-      before: 100,
-      after: 53
-    },
-    { program: "single_pre_0", layer: 0, part: "PRE", phase: "single", precision: null, before: 0, after: 0 }
-  ],
-  layers: (["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"] as const).map((precision, layer) => ({
-    layer,
-    precision,
-    weights: 2 ** 20,
-    before: 2 ** 21,
-    after: 2 ** 21 >> layer
-  })),
-  weights: (["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"] as const).map((precision, layer) => ({
-    precision,
-    weights: 2 ** 20,
-    before: 2 ** 21,
-    after: 2 ** 21 >> layer
-  })),
-  warnings: [],
-  artifacts: [{ path: "sima_files/mpk/layer_0.tar.gz", bytes: 1234, sha256: "ab".repeat(32) }],
-  run: {
-    started: "2026-01-02T03:04:05.000Z",
-    seconds: 3.21,
-    peakMemory: 200 * 2 ** 20,
-    written: 1e6,
-    steps: [
-      { id: "devkit", stage: "DEVKIT", layer: null, kept: false, seconds: 0.4 },
-      ...Array.from({ length: LAYERS }, (_, layer) => ({
-        id: `quantize/layer_${layer}`,
-        stage: "QUANTIZE" as const,
-        layer,
-        kept: layer === 0,
-        seconds: layer === 0 ? null : 0.1
-      }))
-    ],
-    output: "out",
-    folder: "/work",
-    jobs: 2,
-    maxMemory: 2 ** 31,
-    resume: false,
-    force: false,
-    host: { system: "linux x64", cores: 2, node: "24.0.0", onnxruntime: "1.30.0" }
-  }
-}
-
-const verified: Provenance = { ...provenance, verification }
+import { formatCount, formatError, formatSeconds, formatSize, unitFor } from "../../src/stage/report/Units.ts"
+import { check, LAYERS, provenance, verification, verified } from "./provenance.ts"
 
 /** How many layers an axis names. */
 const layersNamed = (svg = "") =>
@@ -150,6 +35,12 @@ describe("report.html", () => {
     ) {
       assert.include(text, wanted)
     }
+  })
+
+  it("counts the numbers of a small model in thousands", () => {
+    const [size] = provenance.weights
+    const text = page({ ...provenance, weights: size === undefined ? [] : [{ ...size, weights: 49_000 }] })
+    assert.include(text, "49.0 K numbers")
   })
 
   it("has plots of sizes and times, and of errors where there are any", () => {
@@ -302,6 +193,15 @@ describe("units", () => {
     assert.deepStrictEqual([0, 1024, 27.26 * 2 ** 20].map(formatSize), ["0 B", "1.00 KiB", "27.3 MiB"])
     assert.deepStrictEqual([0.85, 3.21, 125, 3840].map(formatSeconds), ["850 ms", "3.2 s", "2 min 05 s", "1 h 04 min"])
     assert.deepStrictEqual([0, 0.00012, 0.2081].map(formatError), ["0", "1.2e-4", "0.2081"])
+    assert.deepStrictEqual([512, 49_000, 999_949, 999_951, 134_500_000, 999_950_000, 1.24e9].map(formatCount), [
+      "512",
+      "49.0 K",
+      "999.9 K",
+      "1.0 M",
+      "134.5 M",
+      "1.00 B",
+      "1.24 B"
+    ])
     assert.deepStrictEqual(unitFor(5 * 2 ** 20), { unit: "MiB", size: 2 ** 20 })
   })
 

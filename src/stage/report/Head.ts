@@ -1,7 +1,7 @@
 import { worstOf } from "../../verify/Verification.ts"
 import type { Provenance } from "../Provenance.ts"
 import { html, type Markup, raw } from "./Html.ts"
-import { bitsPerWeight, formatError, formatSeconds, formatSize, plural, sum } from "./Units.ts"
+import { bitsPerWeight, formatCount, formatError, formatSeconds, formatSize, plural, sum } from "./Units.ts"
 
 const kinds = { huggingface: "Hugging Face folder", gguf: "GGUF file", quantized: "quantised folder" } as const
 
@@ -57,7 +57,7 @@ ${[
     fact(
       "Weights",
       `${formatSize(sum(weights.map(({ before }) => before)))} → ${formatSize(sum(weights.map(({ after }) => after)))}`,
-      `${(numbers / 1e6).toFixed(1)} M numbers, ${bitsPerWeight(weights).toFixed(2)} bits each`
+      `${formatCount(numbers)} numbers, ${bitsPerWeight(weights).toFixed(2)} bits each`
     ),
     fact("Precision", mix[0] ?? "none", mix.slice(1).join(", ")),
     verdict(provenance),
