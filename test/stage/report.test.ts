@@ -12,6 +12,14 @@ const layersNamed = (svg = "") =>
 
 const titles = (given: Provenance) => figures(given).map(({ title }) => title)
 
+/** What the axis of errors names, of one output's. */
+const errorLabels = (error: number, limit = 0.35) => {
+  const checks = [check("group_pre_0", "q", error, limit)]
+  const [, errors] = figures({ ...provenance, verification: { ...verification, checks } })
+  const axis = errors?.wide.split("aria-label=\"y-axis tick label\"")[1]?.split("</g>")[0] ?? ""
+  return [...axis.matchAll(/<text[^>]*>([^<]*)</g)].map(([, label]) => label)
+}
+
 describe("report.html", () => {
   it("shows what the build was, in words and numbers", () => {
     const text = page(verified)
@@ -65,6 +73,30 @@ describe("report.html", () => {
     assert.strictEqual(errors.wide.match(/<title>single_pre_\d, q: 0\.0700 of 0\.3500/g)?.length, LAYERS)
     assert.notInclude(errors.wide, "group_pre")
     assert.notInclude(errors.note, "ring")
+  })
+
+  it("names the errors of an axis by 1, 2 and 5, or by powers of ten where it is long", () => {
+    assert.deepStrictEqual(errorLabels(0.1), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5"])
+    assert.deepStrictEqual(errorLabels(0.1, 0), ["0.01", "0.02", "0.05", "0.1"])
+    assert.deepStrictEqual(errorLabels(3e-12), ["1e-12", "1e-10", "1e-8", "1e-6", "1e-4", "0.01"])
+  })
+
+  it("says of a build without any error that there is none, and shows neither rows of zeros nor empty plots", () => {
+    const checks = verification.checks.map((one) => ({ ...one, error: 0 }))
+    const text = page({ ...provenance, verification: { ...verification, checks } })
+    assert.include(text, `${checks.length} outputs, no error at all`)
+    assert.include(text, "No error at all, in any layer: PRE, CACHE, POST.")
+    assert.notInclude(text, "Closest to their limits")
+    assert.notMatch(text, /<ul class="legend"><\/ul>|<div class="(narrow|wide)"><\/div>/)
+  })
+
+  it("shows warnings as such, and options as they were given", () => {
+    const text = page({ ...provenance, warnings: ["something to know"] })
+    assert.include(text, "<li><strong>Warning:</strong> something to know</li>")
+    assert.include(text, "<td>configuration_file</td>\n<td>config.py</td>")
+    assert.include(text, `<td>its sha256</td>\n<td>${"cf".repeat(32)}</td>`)
+    assert.include(text, "<td>loras</td>\n<td>–</td>")
+    assert.notInclude(text, "<th scope=\"col\"></th><th scope=\"col\"></th>")
   })
 
   it("marks what is beyond its limit, in words and in the plot", () => {
@@ -155,7 +187,7 @@ describe("report.html", () => {
     // every tag is one of ours
     const tags = new Set([...text.matchAll(/<([a-zA-Z][\w-]*)/g)].map(([, name]) => name))
     const ours =
-      "html head meta title style body svg defs pattern rect path g text circle line header h1 h2 p bdi dl div dt dd small main ul li section table thead tbody tr th td details summary span code"
+      "html head meta title style body svg defs pattern rect path g text circle line header h1 h2 p bdi dl div dt dd small main ul li section strong table thead tbody tr th td details summary span code"
     assert.deepStrictEqual([...tags].filter((name) => !ours.split(" ").includes(name ?? "")), [])
   })
 

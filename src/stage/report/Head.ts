@@ -17,6 +17,8 @@ const verdict = ({ verification }: Provenance): Markup => {
     : `✗ ${failed > 0 ? `${plural(failed, "output")} beyond the limit` : "predictions differ too much"}`
   const closest = worst === undefined
     ? ""
+    : worst.error === 0
+    ? ", no error at all"
     : `, closest: ${worst.program} ${worst.tensor}, ${formatError(worst.error)} of ${formatError(worst.threshold)}`
   return fact("Verified", value, `${plural(verification.checks.length, "output")}${closest}`)
 }
