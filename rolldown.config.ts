@@ -1,4 +1,5 @@
 import { defineConfig } from "rolldown"
+import { licences } from "./scripts/licences.ts"
 
 /** Programs and workers in one graph of chunks: start-up without a bundle is 1.0 s, with it 0.26 s (spec: effect 4.1.0). */
 export default defineConfig({
@@ -13,5 +14,6 @@ export default defineConfig({
   platform: "node",
   external: ["onnxruntime-node", "@pydantic/monty", "@huggingface/tokenizers", "@huggingface/jinja"],
   output: { dir: "dist/bin", format: "esm", chunkFileNames: "[name]-[hash].js", minify: true },
-  treeshake: { moduleSideEffects: false }
+  treeshake: { moduleSideEffects: false },
+  plugins: [licences()]
 })

@@ -68,6 +68,12 @@ try {
     symlinkSync(join(modules, name), join(folder, "node_modules", name))
   }
   check(!existsSync(join(installed, "src")), "the package holds sources")
+  const licences = join(installed, "dist", "bin", "THIRD_PARTY_LICENCES.txt")
+  check(existsSync(licences), "the package holds no licences of what its programs bundle")
+  const licensed = readFileSync(licences, "utf8")
+  for (const name of ["effect", "@observablehq/plot", "d3-scale", "linkedom"]) {
+    check(licensed.includes(`\n${name} `), `the programs bundle ${name}, and ${licences} does not name it`)
+  }
 
   writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }))
   writeFileSync(join(folder, "use.mjs"), module)

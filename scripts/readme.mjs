@@ -1,25 +1,15 @@
-// Writes the tables of README.md that come from the registries: node scripts/readme.mjs [--check]
+// Writes the tables of README.md that come from the registries: node scripts/readme.mjs [--check] [FILE]
 import { readFileSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { architectures } from "../src/arch/registry.ts"
+import { join } from "node:path"
+import { withTables } from "./tables.ts"
 
-const path = join(dirname(dirname(fileURLToPath(import.meta.url))), "README.md")
-const families = [
-  "| family | reads `model_type` |",
-  "| --- | --- |",
-  ...architectures.map(({ aliases, name }) =>
-    `| ${name} | ${[name, ...aliases].map((type) => `\`${type}\``).join(", ")} |`
-  )
-].join("\n")
+const isCheck = process.argv.includes("--check")
+const path = process.argv.slice(2).find((arg) => arg !== "--check") ?? join(import.meta.dirname, "..", "README.md")
 const before = readFileSync(path, "utf8")
-const after = before.replace(
-  /(<!-- families:[^>]*-->\n)[\s\S]*?(\n<!-- \/families -->)/,
-  (_, open, close) => `${open}${families}${close}`
-)
-if (process.argv.includes("--check")) {
-  if (after !== before) {
-    console.error("README.md: the table of families is not what the registry says; run node scripts/readme.mjs")
-    process.exit(1)
-  }
-} else writeFileSync(path, after)
+const { problems, text } = withTables(before)
+const found = isCheck && problems.length === 0 && text !== before
+  ? ["a table is not what the registries say; run node scripts/readme.mjs"]
+  : problems
+for (const problem of found) console.error(`${path}: ${problem}`)
+if (found.length > 0) process.exitCode = 1
+else if (!isCheck) writeFileSync(path, text)

@@ -2,7 +2,7 @@ import type { Provenance } from "../stage/Provenance.ts"
 import { visible } from "../stage/report/Html.ts"
 import { bitsPerWeight, sum } from "../stage/report/Units.ts"
 import { worstOf } from "../verify/Verification.ts"
-import { formatSeconds, formatSize } from "./Size.ts"
+import { formatCount, formatSeconds, formatSize } from "./Size.ts"
 import { columns } from "./Table.ts"
 import { verifiedText } from "./VerifiedText.ts"
 
@@ -43,7 +43,7 @@ export const provenanceLines = (provenance: Provenance): ReadonlyArray<string> =
       ["weights", "numbers", "before", "after", "bits per weight"],
       ...weights.map((size) => [
         size.precision,
-        `${(size.weights / 1e6).toFixed(1)} M`,
+        formatCount(size.weights),
         formatSize(size.before),
         formatSize(size.after),
         bitsPerWeight([size]).toFixed(2)

@@ -1,7 +1,7 @@
 import { type Intake, intakes } from "../plan/Intake.ts"
 import type { PrecisionTable } from "../plan/Precision.ts"
 import { precisionLines } from "./PrecisionText.ts"
-import { formatSeconds, formatSize } from "./Size.ts"
+import { formatCount, formatSeconds, formatSize } from "./Size.ts"
 import { columns } from "./Table.ts"
 
 /** What the plan's text needs of a step; sizes in bytes. */
@@ -164,16 +164,9 @@ const nextLine = ({ lacking, omitted, output, runnable }: BuildView): ReadonlyAr
     ? [`next: llima run ${shellWord(output)} --prompt "Once upon a time"`]
     : []
 
-const millions = (count: number): string =>
-  count >= 1e9
-    ? `${(count / 1e9).toFixed(2)} B`
-    : count >= 1e6
-    ? `${(count / 1e6).toFixed(1)} M`
-    : `${(count / 1e3).toFixed(1)} K`
-
 const sizeRow = ({ after, before, precision, weights }: PrecisionSize) => [
   precision,
-  millions(weights),
+  formatCount(weights),
   formatSize(before),
   formatSize(after),
   weights === 0 ? "" : (after * 8 / weights).toFixed(2)

@@ -1,4 +1,4 @@
-export { formatSeconds, formatSize } from "../stage/report/Units.ts"
+export { formatCount, formatSeconds, formatSize } from "../stage/report/Units.ts"
 
 const units: Readonly<Record<string, number>> = {
   "": 1,

@@ -2,7 +2,7 @@ import { Effect, FileSystem, Result } from "effect"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import type { Part, Program } from "./Parts.ts"
 import { PrecisionError } from "./PrecisionError.ts"
-import { readRules } from "./PrecisionRules.ts"
+import { applyRules, jsonText, readRules } from "./PrecisionRules.ts"
 import { callText, definitionLine, entry, pythonText, runSandboxed } from "./PythonConfig.ts"
 import { runInterpreter } from "./PythonProcess.ts"
 
@@ -23,6 +23,12 @@ export interface Choice {
 /** Every program with its choice, in the order of `decoderPrograms`, then VISION where the model has one. */
 export type PrecisionTable = ReadonlyArray<{ readonly program: Program; readonly choice: Choice }>
 
+/** What the configuration file says of the programs, and what it asks for in vain, one sentence each. */
+export interface PrecisionAnswer {
+  readonly table: PrecisionTable
+  readonly warnings: ReadonlyArray<string>
+}
+
 /** Without a configuration file: BF16 everywhere. */
 export const defaultChoice: Choice = { precision: "BF16", compile: true, lora: "LORA_DISABLED" }
 
@@ -39,14 +45,24 @@ export interface ChoiceFault {
   readonly found: string
 }
 
+/** How the language of a configuration file writes values. */
+interface Notation {
+  readonly text: (value: unknown) => string
+  readonly yes: string
+  readonly no: string
+}
+
+const python: Notation = { text: pythonText, yes: "True", no: "False" }
+const json: Notation = { text: jsonText, yes: "true", no: "false" }
+
 const choiceKeys = ["precision", "compile", "lora"]
-const fault = (problem: string, expected: string, found: unknown) =>
-  Result.fail<ChoiceFault>({ problem, expected, found: pythonText(found) })
 const oneOf = <A extends string>(names: ReadonlyArray<A>, value: unknown): A | undefined =>
   names.find((name) => name === value)
 
 /** Reads what the configuration says of one program: an object with `precision`, `compile` and `lora`, nothing else. */
-export const readChoice = (value: unknown): Result.Result<Choice, ChoiceFault> => {
+export const readChoice = (value: unknown, { no, text, yes } = python): Result.Result<Choice, ChoiceFault> => {
+  const fault = (problem: string, expected: string, found: unknown) =>
+    Result.fail<ChoiceFault>({ problem, expected, found: text(found) })
   const keys = value instanceof Map
     ? Array.from(value.keys())
     : typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Set)
@@ -61,7 +77,7 @@ export const readChoice = (value: unknown): Result.Result<Choice, ChoiceFault> =
     value instanceof Map ? value.get(key) : Object.entries(value ?? {}).find(([name]) => name === key)?.[1]
 
   const compile = keys.includes("compile") ? at("compile") : true
-  if (typeof compile !== "boolean") return fault("wrong \"compile\"", "True or False", compile)
+  if (typeof compile !== "boolean") return fault("wrong \"compile\"", `${yes} or ${no}`, compile)
   const lora = keys.includes("lora") ? oneOf(loraModes, at("lora")) : "LORA_DISABLED"
   if (lora === undefined) return fault("wrong \"lora\"", `one of ${loraModes.join(", ")}`, at("lora"))
   const precision = oneOf(precisions, at("precision"))
@@ -70,7 +86,7 @@ export const readChoice = (value: unknown): Result.Result<Choice, ChoiceFault> =
   }
   if (!compile) return Result.succeed({ precision: undefined, compile: false, lora })
   return precision === undefined
-    ? fault("no \"precision\"", `"precision" (one of ${precisions.join(", ")}), or "compile": False`, value)
+    ? fault("no \"precision\"", `"precision" (one of ${precisions.join(", ")}), or "compile": ${no}`, value)
     : Result.succeed({ precision, compile, lora })
 }
 
@@ -85,11 +101,13 @@ export interface PrecisionSource {
  * by the interpreter that the request names. Fails with the first wrong answer. `layers` is the model's `num_hidden_layers`.
  */
 export const evaluate = Effect.fn("Precision.evaluate")(function*(
-  { configurationFile, python }: PrecisionSource,
+  { configurationFile, python: interpreter }: PrecisionSource,
   layers: number,
   programs: ReadonlyArray<Program>
-): Effect.fn.Return<PrecisionTable, PrecisionError, FileSystem.FileSystem | ChildProcessSpawner> {
-  if (configurationFile === undefined) return programs.map((program) => ({ program, choice: defaultChoice }))
+): Effect.fn.Return<PrecisionAnswer, PrecisionError, FileSystem.FileSystem | ChildProcessSpawner> {
+  if (configurationFile === undefined) {
+    return { table: programs.map((program) => ({ program, choice: defaultChoice })), warnings: [] }
+  }
   const file = configurationFile
   const fs = yield* FileSystem.FileSystem
   const source = yield* Effect.mapError(
@@ -102,28 +120,25 @@ export const evaluate = Effect.fn("Precision.evaluate")(function*(
         advice: "check the path and its permissions"
       })
   )
-  if (file.endsWith(".json")) {
-    const rules = yield* Effect.fromResult(readRules(file, source))
-    return yield* Effect.forEach(programs, (program) =>
-      Effect.map(
-        checked(rules.choose(program), { file, call: callText(layers, program) }),
-        (choice) => ({ program, choice })
-      ))
+  if (/\.json$/i.test(file)) {
+    const rules = yield* Effect.fromResult(readRules(file, source, (value) => readChoice(value, json)))
+    return applyRules(rules, layers, programs)
   }
-  const values = yield* python === undefined
+  const values = yield* interpreter === undefined
     ? runSandboxed({ file, source, layers, programs })
-    : runInterpreter({ file, source, layers, programs, python })
+    : runInterpreter({ file, source, layers, programs, python: interpreter })
   const line = definitionLine(source)
-  return yield* Effect.forEach(programs, (program, position) =>
+  const table = yield* Effect.forEach(programs, (program, position) =>
     Effect.map(
       checked(values[position], { file, line, call: callText(layers, program) }),
       (choice) => ({ program, choice })
     ))
+  return { table, warnings: [] }
 })
 
 const checked = (
   value: unknown,
-  where: { readonly file: string; readonly line?: number | undefined; readonly call: string }
+  where: { readonly file: string; readonly line: number | undefined; readonly call: string }
 ): Effect.Effect<Choice, PrecisionError> =>
   Effect.fromResult(Result.mapError(readChoice(value), (reason) => new PrecisionError({ ...where, ...reason })))
 

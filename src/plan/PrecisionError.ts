@@ -8,6 +8,8 @@ export class PrecisionError extends Schema.TaggedError<PrecisionError>()("Precis
   file: Schema.String,
   /** 1-based; absent where no line can be blamed */
   line: Schema.optional(Schema.Int),
+  /** 1-based; absent where all of the line is meant */
+  column: Schema.optional(Schema.Int),
   /** the text of that line */
   source: Schema.optional(Schema.String),
   /** the call that went wrong, as Python would write it */
@@ -19,8 +21,9 @@ export class PrecisionError extends Schema.TaggedError<PrecisionError>()("Precis
 }) {
   override readonly [Runtime.errorExitCode] = 3
   override get message() {
+    const place = [this.file, this.line, this.column].filter((one) => one !== undefined).join(":")
     return [
-      `${this.file}${this.line === undefined ? "" : `:${this.line}`}: ${this.problem}`,
+      `${place}: ${this.problem}`,
       ...lineOf("  ", this.source?.trim()),
       ...lineOf("in ", this.call),
       ...lineOf("expected ", this.expected),

@@ -66,7 +66,11 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
     Result.mapError(family.read(checkpoint.config), (problems) => configError(configPath, problems))
   )
   const { unused, weights } = yield* Effect.fromResult(expect(checkpoint, model.tensors, family.dtypes))
-  const table = yield* evaluate(request, model.facts.layers.length, decoderPrograms(model.facts.layers))
+  const { table, warnings } = yield* evaluate(
+    request,
+    model.facts.layers.length,
+    decoderPrograms(model.facts.layers)
+  )
   const leftover = unused.length > 0
     ? [
       `${unused.length} tensors of the checkpoint are not used by ${family.name}: ${unused.slice(0, 3).join(", ")}${
@@ -76,7 +80,7 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
     : []
   const job: Job = {
     request,
-    checkpoint: { ...checkpoint, warnings: [...checkpoint.warnings, ...leftover] },
+    checkpoint: { ...checkpoint, warnings: [...checkpoint.warnings, ...leftover, ...warnings] },
     model,
     weights,
     table,

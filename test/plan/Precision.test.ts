@@ -18,7 +18,7 @@ const written = Effect.fnUntraced(function*(text: string, name = "config.py") {
   return file
 })
 
-const table = (
+const answer = (
   text: string,
   layers: number,
   options: { python?: string; name?: string; programs?: ReadonlyArray<Program> } = {}
@@ -31,6 +31,8 @@ const table = (
       options.programs ?? decoderPrograms(layers)
     )
   })
+
+const table = (...given: Parameters<typeof answer>) => Effect.map(answer(...given), (found) => found.table)
 
 /** The error's text with the folder of the file taken away. */
 const failure = (text: string, layers: number, options: { python?: string; name?: string } = {}) =>
@@ -66,7 +68,7 @@ const always = (body: string) => `def get_layer_configuration(model_properties, 
 layer(NodeServices.layer, { excludeTestServices: true })("evaluate", (it) => {
   it.effect("gives BF16 to every program when there is no file (simple model, longer context)", () =>
     Effect.gen(function*() {
-      const result = yield* evaluate({}, 2, decoderPrograms(2))
+      const { table: result } = yield* evaluate({}, 2, decoderPrograms(2))
       assert.strictEqual(result.length, 12)
       assert.isTrue(result.every(({ choice }) => choice.precision === "BF16" && choice.compile))
     }))
@@ -302,23 +304,124 @@ layer(NodeServices.layer, { excludeTestServices: true })("rules", (it) => {
       assert.strictEqual(choiceOf(result, "POST", false, 3).precision, "A_BF16_W_INT4")
     }))
 
-  it.effect.each([
-    [{ rule: [] }, "wrong key"],
-    [{ rules: [{ part: "HEAD", precision: "BF16" }] }, "wrong rules.0.part"],
-    [{ rules: [{ layers: "3-1", precision: "BF16" }] }, "wrong rules.0.layers"],
-    [{ rules: [{ is_group: "yes", precision: "BF16" }] }, "wrong rules.0.is_group"],
-    [{ rules: [{ part: "PRE" }] }, "wrong rules.0"],
-    [{ rules: [{ precison: "BF16" }] }, "wrong key in rules.0"],
-    [{ default: { precision: "INT4" } }, "wrong \"precision\""]
-  ])("refuse %j", ([value, problem]) =>
+  const precisionNames = "expected one of BF16, A_BF16_W_INT8, A_BF16_W_INT4"
+  const keys = `"part", "is_group", "layers", "precision", "compile", "lora"`
+
+  it.effect.each<readonly [unknown, string]>([
+    [[], `the file is no object\n  expected an object with "rules" and "default"\n  found []`],
+    [{ rule: [] }, `unknown key\n  expected "rules" or "default"\n  found "rule"`],
+    [{ rules: null }, `wrong "rules"\n  expected a list of rules\n  found null`],
+    [
+      { rules: ["PRE"] },
+      `rule 1 is no object\n  expected an object with "precision", "compile", "lora"\n  found "PRE"`
+    ],
+    [{ rules: [{ precison: "BF16" }] }, `unknown key in rule 1\n  expected one of ${keys}\n  found "precison"`],
+    [
+      { rules: [{ part: "HEAD", precision: "BF16" }] },
+      `wrong "part" in rule 1\n  expected one of "PRE", "CACHE", "POST", "CONV", "VISION", or a list of them\n  found "HEAD"`
+    ],
+    [
+      { rules: [{ layers: [1], precision: "BF16" }] },
+      `wrong "layers" in rule 1\n  expected a layer, or ranges as text like "0-3,7"\n  found [1]`
+    ],
+    [
+      { rules: [{ layers: "0,3-1", precision: "BF16" }] },
+      `a reversed range in "layers" of rule 1\n  expected "1-3"\n  found "0,3-1"`
+    ],
+    [
+      { rules: [{ is_group: "yes", precision: "BF16" }] },
+      `wrong "is_group" in rule 1\n  expected true or false\n  found "yes"`
+    ],
+    [
+      { rules: [{ part: "PRE" }] },
+      `no "precision" in rule 1\n  expected "precision" (one of BF16, A_BF16_W_INT8, A_BF16_W_INT4), or "compile": false\n  found {}`
+    ],
+    // rules that no program reaches
+    [
+      { rules: [{ precision: "BF16" }, { layers: "1", precision: "INT3" }] },
+      `wrong "precision" in rule 2\n  ${precisionNames}\n  found "INT3"`
+    ],
+    [
+      { rules: [{ precision: "BF16" }, { precision: "BF16", compile: "no" }] },
+      `wrong "compile" in rule 2\n  expected true or false\n  found "no"`
+    ],
+    [
+      { rules: [{ layers: 9, precision: "BF16", lora: 7 }] },
+      `wrong "lora" in rule 1\n  expected one of LORA_DISABLED, LORA_BRANCH, LORA_MERGED\n  found 7`
+    ],
+    [
+      { rules: [{ precision: "BF16" }], default: { precision: "INT4" } },
+      `wrong "precision" in "default"\n  ${precisionNames}\n  found "INT4"`
+    ],
+    [
+      { default: null },
+      `"default" is no object\n  expected an object with "precision", "compile", "lora"\n  found null`
+    ],
+    [
+      { default: { part: "PRE", precision: "BF16" } },
+      `unknown key in "default"\n  expected one of "precision", "compile", "lora"\n  found "part"`
+    ]
+  ])("refuse %j, in JSON's words", ([value, problem]) =>
     Effect.gen(function*() {
       const { name, text } = json(value)
-      assert.include(yield* failure(text, 1, { name }), `rules.json: ${problem}`)
+      assert.strictEqual(yield* failure(text, 3, { name }), `rules.json: ${problem}`)
     }))
 
-  it.effect("refuse what is not JSON", () =>
+  it.effect.each<readonly [string, string]>([
+    ["{", `1:2: not sound JSON: expected a key in quotes, found the end\n    {`],
+    [
+      `{"rules": [\n  {"precision": "BF16"},\n]}`,
+      `3:1: not sound JSON: expected a value, found "]"\n    ]}\n  JSON has no comma after the last of a list or an object`
+    ],
+    [
+      `{"rules": [{"layers": 0, "precision": "BF16", "layers": 1}]}`,
+      `1:47: not sound JSON: the key "layers" is there twice, with 0 and then with 1\n` +
+      `    {"rules": [{"layers": 0, "precision": "BF16", "layers": 1}]}`
+    ]
+  ])("refuse %s with its line and column", ([text, problem]) =>
     Effect.gen(function*() {
-      assert.include(yield* failure("{", 1, { name: "rules.json" }), "rules.json: not JSON")
+      assert.strictEqual(yield* failure(text, 1, { name: "rules.json" }), `rules.json:${problem}`)
+    }))
+
+  it.effect("are known by the file's extension, however it is written", () =>
+    Effect.gen(function*() {
+      const { text } = json({ default: { precision: "A_BF16_W_INT8" } })
+      const result = yield* table(text, 1, { name: "rules.JSON" })
+      assert.strictEqual(choiceOf(result, "PRE", true, 0).precision, "A_BF16_W_INT8")
+    }))
+
+  const precision = "BF16"
+  it.effect.each<readonly [ReadonlyArray<object>, ReadonlyArray<string>]>([
+    [[{ layers: "0-99", precision }], []],
+    [[{ part: ["POST", "CONV"], precision }], []],
+    [[{ layers: "30-40,50", precision }], ["1 has no effect: the model has layers 0-2 only, not 30-40, 50"]],
+    [[{ layers: "0,30-40", precision }], ["1: the model has layers 0-2 only, not 30-40"]],
+    [[{ part: ["CONV", "VISION"], precision }], ["1 has no effect: the model has no CONV, VISION"]],
+    [
+      [{ layers: "0-1", precision }, { layers: "2", precision }, { precision }],
+      ["3 has no effect: rules 1-2 before it decide for all of its programs"]
+    ],
+    [
+      [{ part: "PRE", precision }, { layers: 1, part: "PRE", precision }, { layers: 1, precision }],
+      ["2 has no effect: rule 1 before it decides for all of its programs"]
+    ]
+  ])("%j: what they ask for in vain is a warning", ([rules, expected]) =>
+    Effect.gen(function*() {
+      const { name, text } = json({ rules })
+      const { warnings } = yield* answer(text, 3, { name })
+      assert.deepStrictEqual(
+        warnings,
+        expected.map((one) => `rule ${one}`.replace(/^rule \d+/, "$& of the configuration file"))
+      )
+    }))
+
+  it.effect("whose conditions meet in no program are a warning", () =>
+    Effect.gen(function*() {
+      const { name, text } = json({ rules: [{ part: "CONV", layers: 1, precision }] })
+      const programs = programsOf([{ kind: "convolution" }, { kind: "attention" }])
+      assert.deepStrictEqual((yield* answer(text, 2, { name, programs })).warnings, [
+        "rule 1 of the configuration file has no effect: no program of the model fits all of its conditions"
+      ])
     }))
 })
 

@@ -79,6 +79,20 @@ layer(NodeServices.layer)("servicesFor", (it) => {
 })
 
 layer(NodeServices.layer)("compilerFor", (it) => {
+  it.effect("plans with a warning for a rule that has no effect", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const configurationFile = `${yield* fs.makeTempDirectoryScoped()}/rules.json`
+      yield* fs.writeFileString(configurationFile, `{"rules": [{"layers": 7, "precision": "BF16"}]}`)
+      const request = yield* requestFor({ layers: 1 }, { configurationFile, target: "mock" })
+      const plan = Effect.flatMap(Compiler, (compiler) => compiler.plan(request))
+      const { warnings } = yield* Effect.provide(plan, Layer.provide(compilerFor(request), Progress.layerSilent))
+      assert.include(
+        warnings,
+        "rule 1 of the configuration file has no effect: the model has layer 0 only, not 7"
+      )
+    }))
+
   it.effect("builds with the request's target", () =>
     Effect.gen(function*() {
       const request = yield* requestFor({ layers: 1 }, { target: "mock", jobs: 1 })

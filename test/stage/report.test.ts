@@ -3,131 +3,22 @@ import type { Provenance } from "../../src/stage/Provenance.ts"
 import { escape } from "../../src/stage/report/Html.ts"
 import { page } from "../../src/stage/report/Page.ts"
 import { figures } from "../../src/stage/report/Plots.ts"
-import { formatError, formatSeconds, formatSize, unitFor } from "../../src/stage/report/Units.ts"
-
-const LAYERS = 3
-
-type Verified = NonNullable<Provenance["verification"]>
-
-const check = (program: string, tensor: string, error: number, threshold: number): Verified["checks"][number] => ({
-  program,
-  tensor,
-  precision: "A_BF16_W_INT4",
-  error,
-  largest: error,
-  threshold,
-  passed: error <= threshold
-})
-
-const verification: Verified = {
-  mode: "quick",
-  tokens: 16,
-  checks: Array.from({ length: LAYERS }, (_, layer) => [
-    check(`group_pre_${layer}`, "q", 0.05, 0.35),
-    check(`single_pre_${layer}`, "q", 0.07, 0.35),
-    check(`group_cache_${layer}`, "attended", 0, 1e-4),
-    check(`group_post_${layer}`, layer === LAYERS - 1 ? "logits" : "hidden_out", 0.1, 0.35)
-  ]).flat(),
-  skipped: [],
-  passed: true
-}
-
-/** A build of three layers: one precision each. */
-const provenance: Provenance = {
-  format: 1,
-  tool: { name: "llima-compile", version: "9.9.9" },
-  source: {
-    kind: "huggingface",
-    name: "Tiny",
-    family: "llama",
-    layers: LAYERS,
-    files: [
-      { name: "config.json", bytes: 700, sha256: "c0".repeat(32), sample: null },
-      { name: "model.safetensors", bytes: 2 ** 30, sha256: null, sample: "5a".repeat(32) }
-    ]
-  },
-  request: {
-    target: "host",
-    configuration: { sha256: "cf".repeat(32) },
-    python: null,
-    maxNumTokens: 1024,
-    languageGroupSize: 128,
-    futureTokenMaskSize: 128,
-    imageHeight: null,
-    imageWidth: null,
-    enableFilterSharing: false,
-    quantizeEmbeddings: true,
-    returnLogits: false,
-    loras: [],
-    loraRank: null,
-    quality: "fast",
-    verify: "quick",
-    keepQuantized: "all",
-    pack: "fast"
-  },
-  precision: [{ program: "group_pre_0", precision: "BF16", compile: true, lora: "LORA_DISABLED" }],
-  parts: [
-    {
-      program: "group_pre_0",
-      layer: 0,
-      part: "PRE",
-      phase: "group",
-      precision: "A_BF16_W_INT8",
-      before: 100,
-      after: 53
-    },
-    { program: "single_pre_0", layer: 0, part: "PRE", phase: "single", precision: null, before: 0, after: 0 }
-  ],
-  layers: (["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"] as const).map((precision, layer) => ({
-    layer,
-    precision,
-    weights: 2 ** 20,
-    before: 2 ** 21,
-    after: 2 ** 21 >> layer
-  })),
-  weights: (["BF16", "A_BF16_W_INT8", "A_BF16_W_INT4"] as const).map((precision, layer) => ({
-    precision,
-    weights: 2 ** 20,
-    before: 2 ** 21,
-    after: 2 ** 21 >> layer
-  })),
-  warnings: [],
-  artifacts: [{ path: "sima_files/mpk/layer_0.tar.gz", bytes: 1234, sha256: "ab".repeat(32) }],
-  run: {
-    started: "2026-01-02T03:04:05.000Z",
-    seconds: 3.21,
-    peakMemory: 200 * 2 ** 20,
-    written: 1e6,
-    steps: [
-      { id: "devkit", stage: "DEVKIT", layer: null, kept: false, seconds: 0.4 },
-      ...Array.from({ length: LAYERS }, (_, layer) => ({
-        id: `quantize/layer_${layer}`,
-        stage: "QUANTIZE" as const,
-        layer,
-        kept: layer === 0,
-        seconds: layer === 0 ? null : 0.1
-      }))
-    ],
-    model: "models/Tiny",
-    configurationFile: "config.py",
-    loraPaths: [],
-    output: "out",
-    folder: "/work",
-    jobs: 2,
-    maxMemory: 2 ** 31,
-    resume: false,
-    force: false,
-    host: { system: "linux x64", cores: 2, node: "24.0.0", onnxruntime: "1.30.0" }
-  }
-}
-
-const verified: Provenance = { ...provenance, verification }
+import { formatCount, formatError, formatSeconds, formatSize, unitFor } from "../../src/stage/report/Units.ts"
+import { check, LAYERS, provenance, verification, verified } from "./provenance.ts"
 
 /** How many layers an axis names. */
 const layersNamed = (svg = "") =>
   svg.split("aria-label=\"x-axis tick label\"")[1]?.split("</g>")[0]?.match(/<text/g)?.length
 
 const titles = (given: Provenance) => figures(given).map(({ title }) => title)
+
+/** What the axis of errors names, of one output's. */
+const errorLabels = (error: number, limit = 0.35) => {
+  const checks = [check("group_pre_0", "q", error, limit)]
+  const [, errors] = figures({ ...provenance, verification: { ...verification, checks } })
+  const axis = errors?.wide.split("aria-label=\"y-axis tick label\"")[1]?.split("</g>")[0] ?? ""
+  return [...axis.matchAll(/<text[^>]*>([^<]*)</g)].map(([, label]) => label)
+}
 
 describe("report.html", () => {
   it("shows what the build was, in words and numbers", () => {
@@ -154,6 +45,12 @@ describe("report.html", () => {
     }
   })
 
+  it("counts the numbers of a small model in thousands", () => {
+    const [size] = provenance.weights
+    const text = page({ ...provenance, weights: size === undefined ? [] : [{ ...size, weights: 49_000 }] })
+    assert.include(text, "49.0 K numbers")
+  })
+
   it("has plots of sizes and times, and of errors where there are any", () => {
     assert.deepStrictEqual(titles(provenance), ["Size of each layer", "Time of each stage", "Time of each layer"])
     assert.deepStrictEqual(titles(verified), [
@@ -176,6 +73,30 @@ describe("report.html", () => {
     assert.strictEqual(errors.wide.match(/<title>single_pre_\d, q: 0\.0700 of 0\.3500/g)?.length, LAYERS)
     assert.notInclude(errors.wide, "group_pre")
     assert.notInclude(errors.note, "ring")
+  })
+
+  it("names the errors of an axis by 1, 2 and 5, or by powers of ten where it is long", () => {
+    assert.deepStrictEqual(errorLabels(0.1), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5"])
+    assert.deepStrictEqual(errorLabels(0.1, 0), ["0.01", "0.02", "0.05", "0.1"])
+    assert.deepStrictEqual(errorLabels(3e-12), ["1e-12", "1e-10", "1e-8", "1e-6", "1e-4", "0.01"])
+  })
+
+  it("says of a build without any error that there is none, and shows neither rows of zeros nor empty plots", () => {
+    const checks = verification.checks.map((one) => ({ ...one, error: 0 }))
+    const text = page({ ...provenance, verification: { ...verification, checks } })
+    assert.include(text, `${checks.length} outputs, no error at all`)
+    assert.include(text, "No error at all, in any layer: PRE, CACHE, POST.")
+    assert.notInclude(text, "Closest to their limits")
+    assert.notMatch(text, /<ul class="legend"><\/ul>|<div class="(narrow|wide)"><\/div>/)
+  })
+
+  it("shows warnings as such, and options as they were given", () => {
+    const text = page({ ...provenance, warnings: ["something to know"] })
+    assert.include(text, "<li><strong>Warning:</strong> something to know</li>")
+    assert.include(text, "<td>configuration_file</td>\n<td>config.py</td>")
+    assert.include(text, `<td>its sha256</td>\n<td>${"cf".repeat(32)}</td>`)
+    assert.include(text, "<td>loras</td>\n<td>–</td>")
+    assert.notInclude(text, "<th scope=\"col\"></th><th scope=\"col\"></th>")
   })
 
   it("marks what is beyond its limit, in words and in the plot", () => {
@@ -268,7 +189,7 @@ describe("report.html", () => {
     // every tag is one of ours
     const tags = new Set([...text.matchAll(/<([a-zA-Z][\w-]*)/g)].map(([, name]) => name))
     const ours =
-      "html head meta title style body svg defs pattern rect path g text circle line header h1 h2 p bdi dl div dt dd small main ul li section table thead tbody tr th td details summary span code"
+      "html head meta title style body svg defs pattern rect path g text circle line header h1 h2 p bdi dl div dt dd small main ul li section strong table thead tbody tr th td details summary span code"
     assert.deepStrictEqual([...tags].filter((name) => !ours.split(" ").includes(name ?? "")), [])
   })
 
@@ -306,6 +227,15 @@ describe("units", () => {
     assert.deepStrictEqual([0, 1024, 27.26 * 2 ** 20].map(formatSize), ["0 B", "1.00 KiB", "27.3 MiB"])
     assert.deepStrictEqual([0.85, 3.21, 125, 3840].map(formatSeconds), ["850 ms", "3.2 s", "2 min 05 s", "1 h 04 min"])
     assert.deepStrictEqual([0, 0.00012, 0.2081].map(formatError), ["0", "1.2e-4", "0.2081"])
+    assert.deepStrictEqual([512, 49_000, 999_949, 999_951, 134_500_000, 999_950_000, 1.24e9].map(formatCount), [
+      "512",
+      "49.0 K",
+      "999.9 K",
+      "1.0 M",
+      "134.5 M",
+      "1.00 B",
+      "1.24 B"
+    ])
     assert.deepStrictEqual(unitFor(5 * 2 ** 20), { unit: "MiB", size: 2 ** 20 })
   })
 

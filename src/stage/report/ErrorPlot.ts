@@ -29,6 +29,19 @@ const pointsOf = ({ checks }: NonNullable<Provenance["verification"]>): Readonly
   return [...worst.values()]
 }
 
+/** Labels that fit the height of a plot. */
+const maxTicks = 7
+
+/** 1, 2 and 5 of each power of ten; where these are many, powers alone, evenly apart. */
+const ticksOf = (floor: number, top: number): ReadonlyArray<number> => {
+  const first = Math.round(Math.log10(floor))
+  const powers = Array.from({ length: Math.floor(Math.log10(top)) - first + 1 }, (_, i) => first + i)
+  const step = Math.ceil(powers.length / maxTicks)
+  const fine = powers.flatMap((power) => [1, 2, 5].map((digit) => Number(`${digit}e${power}`)))
+    .filter((tick) => tick <= top)
+  return fine.length <= maxTicks ? fine : powers.filter((_, i) => i % step === 0).map((power) => Number(`1e${power}`))
+}
+
 /** One part's outputs over the layers, on a logarithmic axis from below its least error to above its limits. */
 const errorPlot = (
   part: string,
@@ -38,8 +51,10 @@ const errorPlot = (
   width: number
 ) => {
   const { color, shape } = named(tones)
-  const least = Math.min(...points.flatMap(({ error, threshold }) => [error > 0 ? error : threshold, threshold]))
-  const most = Math.max(...points.flatMap(({ error, threshold }) => [error, threshold]))
+  // a logarithmic axis has no place for 0, which a build.json from elsewhere may hold as a limit
+  const drawn = points.flatMap(({ error, threshold }) => [error, threshold]).filter((value) => value > 0)
+  const least = Math.min(...drawn)
+  const most = Math.max(...drawn)
   const floor = 10 ** Math.floor(Math.log10(least / 1.5))
   const y = ({ error }: Point) => Math.max(floor, error)
   const limits = [...new Map(points.map((point) => [`${point.layer} ${point.threshold}`, point])).values()]
@@ -52,9 +67,9 @@ const errorPlot = (
       domain: [floor, most * 1.5],
       label: null,
       grid: true,
-      ticks: 4,
+      ticks: ticksOf(floor, most * 1.5),
       tickSize: 0,
-      tickFormat: (value: number) => value >= 0.001 ? String(Number(value.toPrecision(1))) : value.toExponential(0)
+      tickFormat: (value: number) => value >= 0.001 ? String(value) : value.toExponential(0)
     },
     color: { type: "identity" },
     symbol: { type: "identity" },

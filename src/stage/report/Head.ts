@@ -1,7 +1,7 @@
 import { worstOf } from "../../verify/Verification.ts"
 import type { Provenance } from "../Provenance.ts"
 import { html, type Markup, raw } from "./Html.ts"
-import { bitsPerWeight, formatError, formatSeconds, formatSize, plural, sum } from "./Units.ts"
+import { bitsPerWeight, formatCount, formatError, formatSeconds, formatSize, plural, sum } from "./Units.ts"
 
 const kinds = { huggingface: "Hugging Face folder", gguf: "GGUF file", quantized: "quantised folder" } as const
 
@@ -17,6 +17,8 @@ const verdict = ({ verification }: Provenance): Markup => {
     : `✗ ${failed > 0 ? `${plural(failed, "output")} beyond the limit` : "predictions differ too much"}`
   const closest = worst === undefined
     ? ""
+    : worst.error === 0
+    ? ", no error at all"
     : `, closest: ${worst.program} ${worst.tensor}, ${formatError(worst.error)} of ${formatError(worst.threshold)}`
   return fact("Verified", value, `${plural(verification.checks.length, "output")}${closest}`)
 }
@@ -57,7 +59,7 @@ ${[
     fact(
       "Weights",
       `${formatSize(sum(weights.map(({ before }) => before)))} → ${formatSize(sum(weights.map(({ after }) => after)))}`,
-      `${(numbers / 1e6).toFixed(1)} M numbers, ${bitsPerWeight(weights).toFixed(2)} bits each`
+      `${formatCount(numbers)} numbers, ${bitsPerWeight(weights).toFixed(2)} bits each`
     ),
     fact("Precision", mix[0] ?? "none", mix.slice(1).join(", ")),
     verdict(provenance),

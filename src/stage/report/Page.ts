@@ -24,13 +24,18 @@ const swatch = ({ as, tone }: Figure["legend"][number]): Markup => {
     }" fill="${tone.color}" fill-opacity=".5" stroke="${tone.color}"/></svg>`
 }
 
+const legend = (figure: Figure): Markup =>
+  html`<ul class="legend">${figure.legend.map((item) => html`<li>${swatch(item)}${item.name}</li>`)}</ul>`
+
 const section = (figure: Figure): Markup =>
   html`<section>
 <h2>${figure.title}</h2>
 <p class="soft">${figure.note}</p>
-<ul class="legend">${figure.legend.map((item) => html`<li>${swatch(item)}${item.name}</li>`)}</ul>
-<div class="narrow">${raw(figure.narrow)}</div>
-<div class="wide">${raw(figure.wide)}</div>
+${figure.legend.length === 0 ? raw("") : legend(figure)}
+${
+    figure.wide === "" ? raw("") : html`<div class="narrow">${raw(figure.narrow)}</div>
+<div class="wide">${raw(figure.wide)}</div>`
+  }
 </section>`
 
 /** `report.html`: what build.json says, for people. One file that loads nothing, with no script. */
@@ -55,7 +60,9 @@ ${head(provenance)}
 ${
     warnings.length === 0
       ? raw("")
-      : html`<ul class="warnings">${warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`
+      : html`<ul class="warnings">${
+        warnings.map((warning) => html`<li><strong>Warning:</strong> ${warning}</li>`)
+      }</ul>`
   }
 ${figures(provenance).map(section)}
 ${worstChecks(provenance)}

@@ -23,7 +23,8 @@ p { margin: 4px 0 12px; }
 .facts dt { color: var(--soft); font-size: .85rem; }
 .facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
 .facts small { display: block; font-weight: 400; color: var(--soft); font-size: .85rem; }
-.warnings { padding-left: 1.2em; }
+.warnings { list-style: none; padding: 0; }
+.warnings li { border-left: 4px solid var(--orange); padding-left: 12px; margin: 8px 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; list-style: none; padding: 0; margin: 0 0 4px; font-size: .9rem; }
 .legend svg { vertical-align: -2px; margin-right: 6px; }
 .figure { margin: 0; }
@@ -36,6 +37,8 @@ p { margin: 4px 0 12px; }
 table { border-collapse: collapse; font-size: .9rem; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; white-space: nowrap; }
+@media (max-width: 499px) { table { font-size: .74rem; } th, td { padding-right: 5px; } }
+th:last-child, td:last-child { padding-right: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .options td:first-child { white-space: nowrap; }
 .options td:last-child { overflow-wrap: anywhere; }

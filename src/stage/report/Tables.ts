@@ -36,11 +36,12 @@ export const precisionTable = ({ parts, precision }: Provenance): Markup => {
   return table(["layers", "part", "phases", "precision", "before", "after"], rows, [4, 5])
 }
 
-/** The outputs that are closest to their limits, or beyond. */
+/** The outputs that are closest to their limits, or beyond; those without any error are not worth a line. */
 export const worstChecks = ({ verification }: Provenance): ReadonlyArray<Markup> => {
   if (verification === undefined) return []
-  const shown = [...verification.checks].sort((a, b) => b.error / b.threshold - a.error / a.threshold).slice(0, 12)
-  return [html`<h2>Closest to their limits</h2>
+  const shown = verification.checks.filter(({ error }) => error > 0)
+    .sort((a, b) => b.error / b.threshold - a.error / a.threshold).slice(0, 12)
+  return shown.length === 0 ? [] : [html`<h2>Closest to their limits</h2>
 ${
     table(
       ["program", "output", "error", "limit", "", "precision"],
@@ -85,7 +86,7 @@ ${
 </details>`
 
 const optionText = (value: unknown): string =>
-  value === null || value === false
+  value === null || value === false || Array.isArray(value) && value.length === 0
     ? "–"
     : value === true
     ? "yes"
@@ -96,11 +97,14 @@ const optionText = (value: unknown): string =>
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (capital) => `_${capital.toLowerCase()}`)
 
 /** What was asked, and on what machine, folded. */
-export const options = ({ request, run, source }: Provenance): Markup => {
+export const options = ({ request, run }: Provenance): Markup => {
+  const { configuration: file, ...rest } = request
   const rows: ReadonlyArray<readonly [string, string]> = [
     ["model", run.model],
     ["output", run.output],
-    ...Object.entries(request).map(([name, value]) => [snake(name), optionText(value)] as const),
+    ["configuration_file", optionText(run.configurationFile)],
+    ...file === null ? [] : [["its sha256", optionText(file.sha256)] as const],
+    ...Object.entries(rest).map(([name, value]) => [snake(name), optionText(value)] as const),
     ["jobs", String(run.jobs)],
     ["max_memory", formatSize(run.maxMemory)],
     ["started", run.started],
@@ -108,5 +112,7 @@ export const options = ({ request, run, source }: Provenance): Markup => {
     ["node", run.host.node],
     ["onnxruntime", optionText(run.host.onnxruntime)]
   ]
-  return html`<details class="options"><summary>Options and machine</summary>${table(["", ""], rows)}</details>`
+  return html`<details class="options"><summary>Options and machine</summary>${
+    table(["option", "value"], rows)
+  }</details>`
 }

@@ -9,6 +9,17 @@ export const formatSize = (bytes: number): string => {
   } ${unit}`
 }
 
+// unit, its size, digits behind the point, and the least count that is written in it: one that would round up to it has it
+const decimal = [["B", 1e9, 2, 999.95e6], ["M", 1e6, 1, 999.95e3], ["K", 1e3, 1, 1e3]] as const
+
+/** `1.24 B`, `134.5 M`, `49.0 K`, `512`: how many numbers there are. */
+export const formatCount = (count: number): string => {
+  const found = decimal.find(([, , , least]) => count >= least)
+  if (found === undefined) return String(count)
+  const [unit, size, digits] = found
+  return `${(count / size).toFixed(digits)} ${unit}`
+}
+
 /** The largest binary unit of which `bytes` has at least one, and its size; for an axis. */
 export const unitFor = (bytes: number): { readonly unit: string; readonly size: number } => {
   const [unit, size] = binary.find(([, size]) => bytes >= size) ?? ["B", 1]
