@@ -7,6 +7,7 @@ export default defineConfig({
     "llima-compile": "src/bin/llima-compile.ts",
     "llima-compile-lora": "src/bin/llima-compile-lora.ts",
     "llima": "src/bin/llima.ts",
+    "tokenizer.worker": "src/devkit/tokenizer.worker.ts",
     "kernel.worker": "src/quantize/kernel.worker.ts",
     "ort.worker": "src/verify/ort.worker.ts",
     "session.worker": "src/run/session.worker.ts"

@@ -72,16 +72,16 @@ const answer = <E, R>(
       text += piece
       return piece === "" ? Effect.void : show(piece)
     }
-    yield* Stream.runForEach(runner.generate(request), (event): Effect.Effect<void, E | InputInvalid, R> => {
+    yield* Stream.runForEach(runner.generate(request), (event): Effect.Effect<void, E | InputInvalid | RunError, R> => {
       if (event.kind === "logits") return keep(event.rows)
       if (event.kind === "end") {
         ended.push(event)
         return Effect.void
       }
       ids.push(event.id)
-      return say(stream.push(event.id))
+      return Effect.flatMap(stream.push(event.id), say)
     })
-    yield* say(stream.end())
+    yield* Effect.flatMap(stream.end, say)
     const { stop, timings } = ended[0] ?? { stop: "length", timings: undefined }
     return { ids, text, stop, timings } satisfies Answer
   })

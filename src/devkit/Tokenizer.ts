@@ -1,5 +1,6 @@
 import { Effect, FileSystem, Path, Result, Schema } from "effect"
 import { DevkitError } from "./DevkitError.ts"
+import { makeTokenizerProcess, type TextFile, type TokenizerFiles, usualLimits } from "./TokenizerProcess.ts"
 
 /** Files that turn text into tokens and back, and say how to ask; copied byte for byte where the checkpoint has them. */
 export const tokenizerFiles = [
@@ -123,18 +124,50 @@ export const endTokens = (
   })
 }
 
-/** Tokenizer files that a source does not hold but tells, tokenizer.json checked; `source` is what errors name. */
-export const madeTokenizer = (
+/** What of a file a run opens; `fileOf` gives undefined for what is not there. */
+const filesOf = (fileOf: (name: string) => TextFile | undefined): TokenizerFiles => ({
+  "tokenizer.json": fileOf("tokenizer.json") ?? { text: "" },
+  "tokenizer_config.json": fileOf("tokenizer_config.json"),
+  "chat_template.jinja": fileOf("chat_template.jinja")
+})
+
+/** Opens a tokenizer and its chat template as a run will; `pathOf` is what errors call a file. */
+const checkOpens = Effect.fn("Tokenizer.checkOpens")(
+  function*(files: TokenizerFiles, pathOf: (name: string) => string, limits = usualLimits) {
+    const ask = yield* makeTokenizerProcess(limits)
+    const opened = yield* ask({ kind: "open", files, limits })
+    if (opened.kind === "damaged") return yield* invalid(pathOf(opened.file), "", opened.expected, opened.found)
+    if (opened.kind !== "opened") {
+      const found = "detail" in opened ? opened.detail : opened.kind
+      return yield* invalid(pathOf("tokenizer.json"), "", "a tokenizer that can be opened", found)
+    }
+    const parsed = yield* ask({ kind: "parse" })
+    if ("detail" in parsed) {
+      const name = files["chat_template.jinja"] === undefined ? "tokenizer_config.json" : "chat_template.jinja"
+      const at = files["chat_template.jinja"] === undefined ? "chat_template" : ""
+      return yield* invalid(pathOf(name), at, "a template that @huggingface/jinja reads", parsed.detail)
+    }
+  },
+  Effect.scoped
+)
+
+/** Tokenizer files that a source does not hold but tells, opened once as a run will; `source` is what errors name. */
+export const madeTokenizer = Effect.fn("Tokenizer.made")(function*(
   source: string,
   texts: ReadonlyMap<string, string>,
   vocabulary: number
-): Result.Result<ReadonlyArray<DevkitFile>, DevkitError> =>
-  Result.map(checkTokenizer(source, texts.get("tokenizer.json") ?? "", vocabulary), () => {
-    const encoder = new TextEncoder()
-    return Array.from(texts, ([name, text]) => ({ name, bytes: encoder.encode(text) }))
-  })
+) {
+  yield* Effect.fromResult(checkTokenizer(source, texts.get("tokenizer.json") ?? "", vocabulary))
+  const fileOf = (name: string) => {
+    const text = texts.get(name)
+    return text === undefined ? undefined : { text }
+  }
+  yield* checkOpens(filesOf(fileOf), () => source)
+  const encoder = new TextEncoder()
+  return Array.from(texts, ([name, text]): DevkitFile => ({ name, bytes: encoder.encode(text) }))
+})
 
-/** The tokenizer files that the folder has, tokenizer.json checked against the model's vocabulary. */
+/** The tokenizer files that the folder has, tokenizer.json checked against the model's vocabulary and opened once as a run will. */
 export const readTokenizer = Effect.fn("Tokenizer.read")(function*(folder: string, vocabulary: number) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -153,6 +186,14 @@ export const readTokenizer = Effect.fn("Tokenizer.read")(function*(folder: strin
       yield* Effect.fromResult(checkTokenizer(file, new TextDecoder().decode(bytes), vocabulary))
     }
     files.push({ name, bytes })
+  }
+  const there = (name: string) => files.some((file) => file.name === name)
+  const pathOf = (name: string) => path.resolve(folder, name)
+  if (there("tokenizer.json")) {
+    yield* checkOpens(
+      filesOf((name) => there(name) ? { path: pathOf(name) } : undefined),
+      (name) => path.join(folder, name)
+    )
   }
   return files
 })

@@ -70,6 +70,15 @@ export class TemplateFailed extends Schema.TaggedError<TemplateFailed>()("Templa
   }
 }
 
+/** The tokenizer goes past its limits. */
+export class TokenizerFailed extends Schema.TaggedError<TokenizerFailed>()("TokenizerFailed", {
+  detail: Schema.String
+}) {
+  override get message() {
+    return `turning text into tokens and back: ${this.detail}; shorten the prompt, or take another tokenizer (its patterns or rules may never end)`
+  }
+}
+
 const engine = new Set(["NotInstalled", "GraphRefused", "RunFailed", "ThreadLost"])
 
 /** Every way in which running a build fails. Exit code 5 when onnxruntime failed, else 3. */
@@ -82,6 +91,7 @@ export class RunError extends Schema.TaggedError<RunError>()("RunError", {
     PromptTooLong,
     PromptInvalid,
     TemplateFailed,
+    TokenizerFailed,
     NotInstalled,
     GraphRefused,
     RunFailed,

@@ -27,7 +27,7 @@ export interface Runner {
   readonly encode: (text: string) => Effect.Effect<ReadonlyArray<number>, RunError>
   /** Conversation → tokens, up to where the answer begins. */
   readonly chat: (messages: ReadonlyArray<Message>) => Effect.Effect<ReadonlyArray<number>, RunError>
-  readonly decode: (ids: ReadonlyArray<number>) => string
+  readonly decode: (ids: ReadonlyArray<number>) => Effect.Effect<string, RunError>
   /** Text of an answer token by token. */
   readonly text: () => TextStream
   readonly generate: (request: Request) => Stream.Stream<Event, RunError>

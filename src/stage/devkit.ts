@@ -48,7 +48,7 @@ const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
     endTokens(checkpoint.generationConfig, checkpoint.config, model.facts.vocabulary)
   )
   const tokenizer = checkpoint.kind === "gguf"
-    ? yield* Effect.fromResult(madeTokenizer(checkpoint.path, checkpoint.made(), model.facts.vocabulary))
+    ? yield* madeTokenizer(checkpoint.path, checkpoint.made(), model.facts.vocabulary)
     : yield* readTokenizer(checkpoint.path, model.facts.vocabulary)
   const embedding = weights(model.facts.embedding.tensor)
   const guarded = <E, R>(facts: Effect.Effect<Parameters<typeof guard>[1], E, R>) =>

@@ -7,10 +7,11 @@ import { type EmbeddingKernels, writeEmbeddings } from "../../src/devkit/Embeddi
 import { layerPrograms, precisionList, type ProgramChoice } from "../../src/devkit/PrecisionList.ts"
 import { RuntimeConfig } from "../../src/devkit/RuntimeConfig.ts"
 import { encodeRuntimeConfig, runtimeConfig } from "../../src/devkit/RuntimeFile.ts"
-import { checkTokenizer, endTokens, readTokenizer } from "../../src/devkit/Tokenizer.ts"
+import { checkTokenizer, endTokens, madeTokenizer, readTokenizer } from "../../src/devkit/Tokenizer.ts"
 import { vlmConfig } from "../../src/devkit/VlmConfig.ts"
 import { decode } from "../../src/tensor/Npy.ts"
 import type { Tensor } from "../../src/tensor/Tensor.ts"
+import { checkpoint } from "../../src/testing.ts"
 import { copying, publishInto } from "./Build.ts"
 
 const fixtures = join(import.meta.dirname, "../fixtures/text")
@@ -245,6 +246,78 @@ layer(NodeServices.layer, { excludeTestServices: true })("devkit files", (it) =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(readTokenizer(join(fixtures, "mistral-full"), 100))
         assert.strictEqual(error.path, join(fixtures, "mistral-full", "tokenizer.json"))
+      }))
+  })
+
+  describe("readTokenizer, opening", () => {
+    /** A tokenizer of bytes with what is to be tried in it. */
+    const refusal = Effect.fnUntraced(function*(
+      changes: {
+        readonly tokenizer?: Readonly<Record<string, unknown>>
+        readonly template?: unknown
+        readonly jinja?: string
+      }
+    ) {
+      const fs = yield* FileSystem.FileSystem
+      const folder = yield* checkpoint()
+      const edit = (name: string, more: Readonly<Record<string, unknown>>) =>
+        Effect.gen(function*() {
+          const json: Readonly<Record<string, unknown>> = JSON.parse(yield* fs.readFileString(join(folder, name)))
+          yield* fs.writeFileString(join(folder, name), JSON.stringify({ ...json, ...more }))
+        })
+      yield* edit("tokenizer.json", changes.tokenizer ?? {})
+      if (changes.template !== undefined) yield* edit("tokenizer_config.json", { chat_template: changes.template })
+      if (changes.jinja !== undefined) yield* fs.writeFileString(join(folder, "chat_template.jinja"), changes.jinja)
+      const error = yield* Effect.flip(readTokenizer(folder, 288))
+      return { error, file: error.path.slice(folder.length + 1) }
+    })
+
+    it.effect("refuses a model of a kind that nobody knows", () =>
+      Effect.gen(function*() {
+        const { error, file } = yield* refusal({ tokenizer: { model: { type: "Nope", vocab: { a: 0 } } } })
+        assert.deepInclude(error, {
+          _tag: "DevkitError",
+          expected: "a model of type BPE, Unigram, WordPiece or WordLevel",
+          found: "type \"Nope\""
+        })
+        assert.strictEqual(file, "tokenizer.json")
+        assert.strictEqual(Runtime.getErrorExitCode(error), 3)
+      }))
+
+    it.effect("refuses a pattern that is none", () =>
+      Effect.gen(function*() {
+        const pre_tokenizer = { type: "Split", pattern: { Regex: "((([" }, behavior: "Isolated", invert: false }
+        const { error, file } = yield* refusal({ tokenizer: { pre_tokenizer } })
+        assert.strictEqual(file, "tokenizer.json")
+        assert.strictEqual(error.expected, "a tokenizer that @huggingface/tokenizers reads")
+      }))
+
+    it.effect("refuses a chat template that cannot be read, and names its file", () =>
+      Effect.gen(function*() {
+        const inConfig = yield* refusal({ template: "{% for a in %}" })
+        assert.deepInclude(inConfig.error, {
+          at: "chat_template",
+          expected: "a template that @huggingface/jinja reads"
+        })
+        assert.strictEqual(inConfig.file, "tokenizer_config.json")
+        assert.strictEqual((yield* refusal({ jinja: "{% if %}" })).file, "chat_template.jinja")
+        const number = yield* refusal({ template: 5 })
+        assert.strictEqual(number.file, "tokenizer_config.json")
+        assert.strictEqual(number.error.found, "number")
+      }))
+  })
+
+  describe("madeTokenizer", () => {
+    it.effect("opens what a GGUF file tells, and names that file", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const folder = yield* checkpoint()
+        const tokenizer = yield* fs.readFileString(join(folder, "tokenizer.json"))
+        const texts = new Map([["tokenizer.json", tokenizer]])
+        assert.strictEqual((yield* madeTokenizer("model.gguf", texts, 288)).length, 1)
+        texts.set("tokenizer_config.json", JSON.stringify({ chat_template: "{{ a" }))
+        const error = yield* Effect.flip(madeTokenizer("model.gguf", texts, 288))
+        assert.deepInclude(error, { _tag: "DevkitError", path: "model.gguf", at: "chat_template" })
       }))
   })
 

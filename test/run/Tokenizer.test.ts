@@ -1,9 +1,11 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, FileSystem } from "effect"
+import { Deferred, Duration, Effect, Fiber, FileSystem } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { usualLimits } from "../../src/devkit/TokenizerProcess.ts"
 import { type Message, openTokenizer, textStream } from "../../src/run/Tokenizer.ts"
+import { checkpoint } from "../../src/testing.ts"
 import { caseNames, readCase } from "../arch/Case.ts"
 
 const folder = join(import.meta.dirname, "../fixtures/tokenizer")
@@ -51,23 +53,22 @@ layer(NodeServices.layer, { excludeTestServices: true })("openTokenizer", (it) =
   it.effect.each(kinds)("decodes as the reference does: $kind", ({ kind }) =>
     Effect.gen(function*() {
       const tokenizer = yield* openTokenizer(join(folder, kind))
-      const wrong = rows<Decoded>(kind, "decode.json").filter(within).filter(({ ids, text_without_special }) =>
-        tokenizer.decode(ids) !== text_without_special
-      )
-      assert.deepStrictEqual(wrong.map((row) => JSON.stringify([row, tokenizer.decode(row.ids)])), [])
+      const wrong: Array<string> = []
+      for (const row of rows<Decoded>(kind, "decode.json").filter(within)) {
+        const text = yield* tokenizer.decode(row.ids)
+        if (text !== row.text_without_special) wrong.push(JSON.stringify([row, text]))
+      }
+      assert.deepStrictEqual(wrong, [])
     }))
 
   it.effect.each(kinds)("streams text that adds up to the whole: $kind", ({ kind }) =>
     Effect.gen(function*() {
       const tokenizer = yield* openTokenizer(join(folder, kind))
-      const wrong = rows<Decoded>(kind, "decode.json").filter(({ stream }) => stream !== undefined).filter(
-        ({ ids }) => {
-          const stream = tokenizer.stream()
-          const text = ids.map((id) => stream.push(id)).join("") + stream.end()
-          return text !== tokenizer.decode(ids)
-        }
-      )
-      assert.deepStrictEqual(wrong.map(({ ids }) => ids), [])
+      for (const { ids } of rows<Decoded>(kind, "decode.json").filter(({ stream }) => stream !== undefined)) {
+        const stream = tokenizer.stream()
+        const pieces = yield* Effect.forEach(ids, stream.push)
+        assert.strictEqual(pieces.join("") + (yield* stream.end), yield* tokenizer.decode(ids))
+      }
     }))
 
   it.effect.each(kinds)("renders conversations as the reference does: $kind", ({ kind }) =>
@@ -124,20 +125,108 @@ layer(NodeServices.layer, { excludeTestServices: true })("openTokenizer", (it) =
     }).pipe(Effect.scoped))
 })
 
-const byteStream = () => textStream((ids) => new TextDecoder().decode(Uint8Array.from(ids)))
+/** A tokenizer of bytes with what is to be tried in it. */
+const written = Effect.fnUntraced(function*(changes: Readonly<Record<string, unknown>>, template?: string) {
+  const fs = yield* FileSystem.FileSystem
+  const made = yield* checkpoint()
+  const file = join(made, "tokenizer.json")
+  const json: Readonly<Record<string, unknown>> = JSON.parse(yield* fs.readFileString(file))
+  yield* fs.writeFileString(file, JSON.stringify({ ...json, ...changes }))
+  if (template !== undefined) yield* fs.writeFileString(join(made, "chat_template.jinja"), template)
+  return made
+})
+
+const brief = { ...usualLimits, seconds: 0.2 }
+const hello: ReadonlyArray<Message> = [{ role: "user", content: "hello" }]
+const backtracking = { Regex: "(a+)+$" }
+const manyAs = `${"a".repeat(42)}!`
+
+layer(NodeServices.layer, { excludeTestServices: true })("openTokenizer, limits", (it) => {
+  it.effect("ends a template that takes too long, and goes on", () =>
+    Effect.gen(function*() {
+      const loops = "{% for a in range(30000) %}{% for b in range(30000) %}{% endfor %}{% endfor %}"
+      const tokenizer = yield* openTokenizer(yield* written({}, loops), brief)
+      const error = yield* Effect.flip(tokenizer.chat(hello))
+      assert.include(
+        error.message,
+        "chat template: took longer than 0.2 s; use --prompt without --chat, or correct the template"
+      )
+      assert.deepStrictEqual(yield* tokenizer.encode("ab"), [97, 98])
+    }))
+
+  it.effect("ends a template that takes too much memory, without ending with it", () =>
+    Effect.gen(function*() {
+      const folder = yield* written({}, "{{ range(1000000000)|length }}")
+      const tokenizer = yield* openTokenizer(folder, { ...usualLimits, seconds: 20, megabytes: 32 })
+      const error = yield* Effect.flip(tokenizer.chat(hello))
+      assert.include(error.message, "chat template: took more than 32 MB of memory")
+      assert.strictEqual((yield* Effect.flip(tokenizer.encode("ab"))).reason._tag, "TokenizerFailed")
+    }))
+
+  it.effect("refuses a conversation that becomes too long", () =>
+    Effect.gen(function*() {
+      const folder = yield* written({}, "{% for a in range(2000) %}aaaaaaaaaa{% endfor %}")
+      const tokenizer = yield* openTokenizer(folder, { ...usualLimits, characters: 10_000 })
+      const error = yield* Effect.flip(tokenizer.chat(hello))
+      assert.include(error.message, "chat template: gave more than 10000 characters")
+    }))
+
+  it.effect("ends a pattern that takes too long with a text", () =>
+    Effect.gen(function*() {
+      const pre_tokenizer = { type: "Split", pattern: backtracking, behavior: "Isolated", invert: false }
+      const tokenizer = yield* openTokenizer(yield* written({ pre_tokenizer }), brief)
+      const error = yield* Effect.flip(tokenizer.encode(manyAs))
+      assert.strictEqual(error.reason._tag, "TokenizerFailed")
+      assert.include(error.message, "took longer than 0.2 s")
+    }))
+
+  it.effect("ends a decoder that takes too long with tokens", () =>
+    Effect.gen(function*() {
+      const decoder = {
+        type: "Sequence",
+        decoders: [{ type: "Fuse" }, { type: "Replace", pattern: backtracking, content: "" }]
+      }
+      const tokenizer = yield* openTokenizer(yield* written({ decoder }), brief)
+      const error = yield* Effect.flip(tokenizer.decode(Array.from(manyAs, (letter) => letter.charCodeAt(0))))
+      assert.strictEqual(error.reason._tag, "TokenizerFailed")
+      const stream = tokenizer.stream()
+      assert.strictEqual(yield* stream.push(98), "b")
+    }))
+
+  it.effect("can be interrupted while a template runs", () =>
+    Effect.gen(function*() {
+      const loops = "{% for a in range(30000) %}{% for b in range(30000) %}{% endfor %}{% endfor %}"
+      const folder = yield* written({}, loops)
+      const started = yield* Deferred.make<void>()
+      const fiber = yield* openTokenizer(folder).pipe(
+        Effect.tap(() => Deferred.succeed(started, undefined)),
+        Effect.flatMap(({ chat }) => chat(hello)),
+        Effect.scoped,
+        Effect.forkChild
+      )
+      yield* Deferred.await(started)
+      const [time] = yield* Effect.timed(Fiber.interrupt(fiber))
+      assert.isBelow(Duration.toMillis(time), usualLimits.seconds * 500)
+    }))
+})
+
+const byteStream = () =>
+  textStream((lists) => Effect.succeed(lists.map((ids) => new TextDecoder().decode(Uint8Array.from(ids)))))
 
 describe("textStream", () => {
   const bytes = [0xf0, 0x9f, 0x8c, 0x8a, 0x61]
 
-  it("holds back an unfinished character", () => {
-    const { end, push } = byteStream()
-    assert.deepStrictEqual(bytes.map(push), ["", "", "", "🌊", "a"])
-    assert.strictEqual(end(), "")
-  })
+  it.effect("holds back an unfinished character", () =>
+    Effect.gen(function*() {
+      const { end, push } = byteStream()
+      assert.deepStrictEqual(yield* Effect.forEach(bytes, push), ["", "", "", "🌊", "a"])
+      assert.strictEqual(yield* end, "")
+    }))
 
-  it("gives what is left at the end", () => {
-    const { end, push } = byteStream()
-    assert.deepStrictEqual(bytes.slice(0, 2).map(push), ["", ""])
-    assert.strictEqual(end(), "\u{FFFD}")
-  })
+  it.effect("gives what is left at the end", () =>
+    Effect.gen(function*() {
+      const { end, push } = byteStream()
+      assert.deepStrictEqual(yield* Effect.forEach(bytes.slice(0, 2), push), ["", ""])
+      assert.strictEqual(yield* end, "\u{FFFD}")
+    }))
 })

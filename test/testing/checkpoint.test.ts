@@ -76,8 +76,8 @@ layer(Platform, { excludeTestServices: true })("checkpoint", (it) => {
       const text = "naïve 🙂\n\t\0end  "
       const ids = yield* encode(text)
       assert.deepStrictEqual(ids, [...new TextEncoder().encode(text)])
-      assert.strictEqual(decode([...ids, 256]), text)
-      assert.strictEqual(decode(yield* chat([{ role: "user", content: "hi" }])), "user: hi\nassistant: ")
+      assert.strictEqual(yield* decode([...ids, 256]), text)
+      assert.strictEqual(yield* decode(yield* chat([{ role: "user", content: "hi" }])), "user: hi\nassistant: ")
     }))
 
   it.effect("leaves nothing behind", () =>

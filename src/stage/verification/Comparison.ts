@@ -154,9 +154,11 @@ export const compareBuild = Effect.fnUntraced(
     const { facts } = job.model
     const config = yield* readConfig(output)
     const devkit = path.dirname(path.resolve(output, runtimeConfigPath))
-    const { encode } = yield* openTokenizer(devkit)
     const limit = Math.min(mode === "quick" ? QUICK_TOKENS : FULL_TOKENS, config.maxNumTokens)
-    const ids = (yield* encode(mode === "quick" ? quickText : `${quickText}\n${fullText}`)).slice(0, limit)
+    const text = mode === "quick" ? quickText : `${quickText}\n${fullText}`
+    // its process ends before the memory is needed
+    const ids = (yield* Effect.scoped(Effect.flatMap(openTokenizer(devkit), ({ encode }) => encode(text))))
+      .slice(0, limit)
     const tokens = ids.length
     const wanted = Math.min(mode === "quick" ? ROWS : FULL_ROWS, tokens)
 

@@ -76,7 +76,7 @@ layer(NodeServices.layer)("made", (it) => {
         assert.deepStrictEqual(yield* tokenizer.encode(text), ids_with_special, JSON.stringify(text))
       }
       for (const { ids, text_without_special } of read("bpe/decode.json", Decoded).filter(within)) {
-        assert.strictEqual(tokenizer.decode(ids), text_without_special)
+        assert.strictEqual(yield* tokenizer.decode(ids), text_without_special)
       }
     }))
 })

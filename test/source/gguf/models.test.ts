@@ -108,7 +108,7 @@ layer(NodeServices.layer)("open", (it) => {
       const tokenizer = yield* openTokenizer(folder)
       for (const { ids, text } of samples) {
         assert.deepStrictEqual(yield* tokenizer.encode(text), ids)
-        assert.strictEqual(tokenizer.decode(ids), text)
+        assert.strictEqual(yield* tokenizer.decode(ids), text)
       }
       const chat = yield* tokenizer.render([{ role: "user", content: "Hi" }], true)
       assert.strictEqual(chat, "<user>Hi\n<assistant>")
