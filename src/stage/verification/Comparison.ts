@@ -1,4 +1,4 @@
-import { Context, Effect, Fiber, FileSystem, Layer, Path, Schema, Stream } from "effect"
+import { Context, Effect, Fiber, FileSystem, Layer, Path, Schema } from "effect"
 import { RuntimeConfig, runtimeConfigPath } from "../../devkit/RuntimeConfig.ts"
 import type { Job } from "../../plan/Job.ts"
 import { programName } from "../../plan/Parts.ts"
@@ -7,7 +7,6 @@ import { openArchive } from "../../run/Archive.ts"
 import { rowReader } from "../../run/Embedding.ts"
 import { embeddingTable } from "../../run/EmbeddingFile.ts"
 import { Damaged, ProgramsMissing, RunError, Unreadable } from "../../run/RunError.ts"
-import { open } from "../../run/Runner.ts"
 import { openTokenizer } from "../../run/Tokenizer.ts"
 import { divergenceOf } from "../../verify/Compare.ts"
 import type { Values } from "../../verify/Messages.ts"
@@ -113,35 +112,13 @@ const coarsestOf = ({ checkpoint, table }: Job): Arithmetic =>
   (["A_BF16_W_INT4", "A_BF16_W_INT8"] as const).find((one) => table.some(({ choice }) => choice.precision === one)) ??
     (checkpoint.kind === "huggingface" ? "BF16" : "A_BF16_W_INT8")
 
-/** How far the build's own predictions are, all programs after each other as they run for a user. */
-const divergenceFrom = Effect.fnUntraced(function*(
-  job: Job,
-  output: string,
-  cache: string,
-  ids: ReadonlyArray<number>,
-  expected: Float32Array,
-  wanted: number
-) {
-  const runner = yield* open(output, { cache })
-  const { vocabulary } = runner.config
-  const events = yield* Stream.runCollect(runner.generate({ ids, maxNewTokens: 0, logits: true }))
-  const rows = events.flatMap((event) => event.kind === "logits" ? event.rows : [])
-  const found = new Float32Array(wanted * vocabulary)
-  // passes of whole groups of tokens, of which the last rows count
-  let end = ids.length
-  for (const pass of rows.toReversed()) {
-    const count = pass.length / vocabulary
-    const first = end - count
-    const from = Math.max(first, ids.length - wanted)
-    if (end > from) {
-      found.set(pass.subarray((from - first) * vocabulary), (from - (ids.length - wanted)) * vocabulary)
-    }
-    end = first
-  }
-  const { agreeing, kl, rows: positions } = divergenceOf(found, expected, vocabulary)
+/** How far the build's own predictions are from the float model's, `[rows × vocabulary]` both. */
+const divergenceFrom = (job: Job, found: Values, expected: Values): NonNullable<Verification["divergence"]> => {
+  const vocabulary = expected.shape.at(-1) ?? 1
+  const { agreeing, kl, rows: positions } = divergenceOf(f32s(found), f32s(expected), vocabulary)
   const { limit } = divergences[coarsestOf(job)]
   return { kl: Number(kl.toPrecision(6)), threshold: limit, positions, agreeing, passed: kl <= limit }
-})
+}
 
 /**
  * Every part's program as it lies in its archive, on what the float model has at its inputs. The float model is a layer ahead, so
@@ -169,6 +146,10 @@ export const compareBuild = Effect.fnUntraced(
     const runtime = yield* ownRuntime
     const reference = yield* openReference(job, { runtime: yield* ownRuntime, scratch, threads: cores })
     const embedded = yield* reference.embed(ids)
+    const rows = yield* builtRows(config, devkit, ids)
+    // what the build's own programs make of the text, one layer after the other
+    let stream: Values | undefined = mode === "full" ? rows : undefined
+    let predicted: Values | undefined
     const checks = [
       yield* checkTensor(
         {
@@ -178,7 +159,7 @@ export const compareBuild = Effect.fnUntraced(
             ? "FLOAT"
             : "A_BF16_W_INT8"
         },
-        yield* builtRows(config, devkit, ids),
+        rows,
         embedded
       ),
       ...yield* checkTables(facts, config)
@@ -203,7 +184,8 @@ export const compareBuild = Effect.fnUntraced(
 
     const checkBuilt = Effect.fnUntraced(function*(index: number, activations: Activations, before: Activations) {
       const compiled = compiledOf(job, index)
-      if (compiled.length > 0) {
+      if (compiled.length === 0) stream = undefined
+      else {
         const archive = path.resolve(output, paths.archive(index))
         const { folder, graphs } = yield* openArchive(archive, scratch)
         const missing = compiled.map(({ program }) => programName(program)).filter((name) => !graphs.has(name))
@@ -211,7 +193,19 @@ export const compareBuild = Effect.fnUntraced(
           return yield* new RunError({ path: archive, reason: new ProgramsMissing({ programs: missing, omitted: [] }) })
         }
         const options = { job, config, runtime, threads, accuracy }
-        checks.push(...yield* checkLayer(options, { index, graphs, folder: scratch }, activations, before))
+        const own = stream === undefined
+          ? undefined
+          : { ...activations, hidden: stream, ...around(index, tokens) }
+        const { checks: found, made } = yield* checkLayer(
+          options,
+          { index, graphs, folder: scratch },
+          activations,
+          before,
+          own
+        )
+        checks.push(...found)
+        stream = made?.["hidden_out"]
+        predicted = made?.["logits"]
         yield* Effect.ignore(fs.remove(path.join(scratch, path.dirname(folder)), { recursive: true, force: true }))
       }
       yield* advance(index)
@@ -234,9 +228,9 @@ export const compareBuild = Effect.fnUntraced(
     }
     yield* Fiber.join(checking)
 
-    const divergence = mode === "full"
-      ? { divergence: yield* divergenceFrom(job, output, scratch, ids, f32s(logits), wanted) }
-      : {}
+    const divergence = predicted === undefined || logits === undefined
+      ? {}
+      : { divergence: divergenceFrom(job, predicted, logits) }
     const verification: Verification = {
       mode,
       tokens,

@@ -4,7 +4,7 @@ import type { Graph } from "../../onnx/Graph.ts"
 import { encode } from "../../onnx/OnnxFile.ts"
 import type { Job } from "../../plan/Job.ts"
 import { programName } from "../../plan/Parts.ts"
-import { type Chosen, compiledOf } from "../../plan/Plan.ts"
+import { type Chosen, compiledOf, programsOf } from "../../plan/Plan.ts"
 import { FAST_ACCURACY, withAccuracy } from "../../target/lower/nbits.ts"
 import { differenceOf, faultOf } from "../../verify/Compare.ts"
 import type { Values } from "../../verify/Messages.ts"
@@ -14,7 +14,7 @@ import { type Arithmetic, kindOf, thresholds } from "../../verify/Thresholds.ts"
 import type { TensorCheck } from "../../verify/Verification.ts"
 import { OutputBroken } from "../../verify/VerificationFailed.ts"
 import { type Activations, anglesOf, maskOf, rowRange, rowsOf } from "./Activations.ts"
-import { runOnce } from "./RunOnce.ts"
+import { runEach } from "./RunEach.ts"
 
 const floats = ({ data }: Values): Float32Array => data instanceof Float32Array ? data : new Float32Array()
 
@@ -135,46 +135,58 @@ const givenTo = (
 
 /**
  * Runs the programs of a layer as they lie in its archive, each on what the reference has at its inputs, and compares what they
- * make. `before`: inputs of the decode programs that depend on the tokens before the last one.
+ * make. `before`: inputs of the decode programs that depend on the tokens before the last one. `own`: what the build itself has at the
+ * layer's inputs; the prefill programs run on that too, one after the other, and `made` is what they end with: undefined where one of
+ * them is left out.
  */
 export const checkLayer = Effect.fnUntraced(function*(
   options: ProgramOptions,
   { folder, graphs, index }: BuiltLayer,
   reference: Activations,
-  before: Activations
+  before: Activations,
+  own?: Activations
 ) {
   const { accuracy, job, runtime, threads } = options
-  const checked = yield* Effect.forEach(distinct(compiledOf(job, index), graphs), (chosen) =>
-    Effect.gen(function*() {
-      const name = programName(chosen.program)
-      const { isGroup } = chosen.program
-      const graph = graphs.get(name)
-      if (graph === undefined) return []
-      const shown = withLogits(accuracy === FAST_ACCURACY ? graph : withAccuracy(graph, accuracy))
-      const given = givenTo(options, index, isGroup, reference, isGroup ? {} : before)
-      const made = yield* runOnce(runtime, shown, {
-        name,
-        folder,
-        threads,
-        accuracy,
-        // scales of codes are constants that the kernels want as f32; plain weights would be cast at load and kept
-        optimisation: readsCodes(graph) ? "basic" : "disabled"
-      }, given)
-      const arithmetic = arithmeticOf(job, chosen, graph)
-      return yield* Effect.forEach(shown.outputs, ({ name: tensor }) => {
-        const [found, whole] = [made[tensor], reference[tensor]]
-        if (found === undefined || whole === undefined) {
-          return Effect.die(new Error(`${name} gives ${tensor}, which the float model has not`))
-        }
-        const rows = whole.shape[0] ?? 0
-        const expected = isGroup || tensor === "state_out" ? whole : rowRange(whole, rows - 1, rows)
-        return checkTensor(
+  const checks: Array<TensorCheck> = []
+  let made = own
+  for (const chosen of distinct(compiledOf(job, index), graphs)) {
+    const name = programName(chosen.program)
+    const { isGroup } = chosen.program
+    const graph = graphs.get(name)
+    if (graph === undefined) continue
+    const shown = withLogits(accuracy === FAST_ACCURACY ? graph : withAccuracy(graph, accuracy))
+    const given = givenTo(options, index, isGroup, reference, isGroup ? {} : before)
+    const chained = isGroup && made !== undefined ? [givenTo(options, index, true, made, {})] : []
+    const [outputs = {}, next] = yield* runEach(runtime, shown, {
+      name,
+      folder,
+      threads,
+      accuracy,
+      // scales of codes are constants that the kernels want as f32; plain weights would be cast at load and kept
+      optimisation: readsCodes(graph) ? "basic" : "disabled"
+    }, [given, ...chained])
+    if (made !== undefined && next !== undefined) {
+      const { k, v } = next
+      made = { ...made, ...next, ...k === undefined ? {} : { K: k }, ...v === undefined ? {} : { V: v } }
+    }
+    const arithmetic = arithmeticOf(job, chosen, graph)
+    for (const { name: tensor } of shown.outputs) {
+      const [found, whole] = [outputs[tensor], reference[tensor]]
+      if (found === undefined || whole === undefined) {
+        return yield* Effect.die(new Error(`${name} gives ${tensor}, which the float model has not`))
+      }
+      const rows = whole.shape[0] ?? 0
+      const expected = isGroup || tensor === "state_out" ? whole : rowRange(whole, rows - 1, rows)
+      checks.push(
+        yield* checkTensor(
           { program: name, tensor, arithmetic },
           found,
           expected,
           kindOf(tensor) === "stream" ? given["hidden"] : undefined
         )
-      })
-    }))
-  return checked.flat()
+      )
+    }
+  }
+  const whole = programsOf(job, index).every(({ choice, program }) => choice.compile || !program.isGroup)
+  return { checks, made: whole ? made : undefined }
 })

@@ -13,7 +13,7 @@ import type { Runtime } from "../../verify/Runtime.ts"
 import { ReferenceBroken } from "../../verify/VerificationFailed.ts"
 import { workspaceFailure } from "../Disk.ts"
 import { type Activations, matrix } from "./Activations.ts"
-import { runOnce } from "./RunOnce.ts"
+import { runEach } from "./RunEach.ts"
 
 /** Matrices are cast to f32 in runs of rows of this many bytes at most. */
 const CHUNK = 4 * 2 ** 20
@@ -93,11 +93,11 @@ export const openReference = Effect.fnUntraced(function*(job: Job, { runtime, sc
       // constants would be cast to f32 at load and kept, all of them at once
       optimisation: "disabled"
     } as const
-    const made = yield* runOnce(
+    const [made = {}] = yield* runEach(
       runtime,
       placed(graph, (name) => places.get(name)),
       options,
-      given,
+      [given],
       (one) => chunked(one, CHUNK)
     )
     for (const [tensor, { data, shape }] of Object.entries(made)) {
