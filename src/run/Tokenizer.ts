@@ -1,4 +1,5 @@
 import { Effect, FileSystem, Path, Schema } from "effect"
+import { faultOf, quoted } from "../tensor/Fault.ts"
 import { decodeBytes, idsWithBytes } from "./ByteFallback.ts"
 import { Damaged, PromptInvalid, RunError, TemplateFailed, Unreadable } from "./RunError.ts"
 
@@ -102,7 +103,10 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
       Effect.mapError((error) =>
         new RunError({
           path: file(name),
-          reason: new Unreadable({ detail: error.message, advice: "run the DEVKIT stage again" })
+          reason: new Unreadable({
+            detail: faultOf(error),
+            advice: "`llima-compile MODEL -o OUT --resume` makes it again"
+          })
         })
       )
     )
@@ -111,7 +115,7 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
       Effect.mapError((error) =>
         new RunError({
           path: file(name),
-          reason: new Damaged({ where: "JSON", expected: "an object", found: error.message })
+          reason: new Damaged({ where: "JSON", expected: "an object", found: quoted(error.message) })
         })
       )
     )
