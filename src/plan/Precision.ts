@@ -1,5 +1,6 @@
-import { Effect, FileSystem, Result } from "effect"
+import { Effect, FileSystem, type PlatformError, Result } from "effect"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { faultOf } from "../tensor/Fault.ts"
 import type { Part, Program } from "./Parts.ts"
 import { PrecisionError } from "./PrecisionError.ts"
 import { applyRules, jsonText, readRules } from "./PrecisionRules.ts"
@@ -90,6 +91,35 @@ export const readChoice = (value: unknown, { no, text, yes } = python): Result.R
     : Result.succeed({ precision, compile, lora })
 }
 
+/** A script has a few kB; what is larger is another file. */
+const maxBytes = 2 ** 20
+
+/** The configuration file's text; fails for what is none. */
+const textOf = Effect.fnUntraced(function*(file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const failed = (problem: string, advice: string) => new PrecisionError({ file, problem, advice })
+  const unreadable = (error: PlatformError.PlatformError) =>
+    failed(`cannot be read: ${faultOf(error)}`, "give the path of a Python or .json file that may be read")
+  const kind = file.endsWith(".json") ? "JSON" : "Python"
+  const other = `give the file that defines ${kind === "JSON" ? "the rules" : entry}`
+  const { size, type } = yield* Effect.mapError(fs.stat(file), unreadable)
+  // a pipe is what a shell's <(…) gives
+  if (type !== "File" && type !== "FIFO") {
+    return yield* failed(`not a ${kind} file, but a ${type === "Directory" ? "folder" : type}`, other)
+  }
+  if (size > maxBytes) return yield* failed(`not a ${kind} file: it has ${size} bytes, more than ${maxBytes}`, other)
+  const bytes = yield* Effect.mapError(fs.readFile(file), unreadable)
+  return yield* Effect.try({
+    try: () => {
+      // fatal: throws for what is not UTF-8
+      const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+      if (text.includes("\0")) throw new Error("NUL")
+      return text
+    },
+    catch: () => failed(`not a ${kind} file: it is not text`, other)
+  })
+})
+
 /** The part of a request that decides precision. */
 export interface PrecisionSource {
   readonly configurationFile?: string | undefined
@@ -109,17 +139,7 @@ export const evaluate = Effect.fn("Precision.evaluate")(function*(
     return { table: programs.map((program) => ({ program, choice: defaultChoice })), warnings: [] }
   }
   const file = configurationFile
-  const fs = yield* FileSystem.FileSystem
-  const source = yield* Effect.mapError(
-    fs.readFileString(file),
-    (error) =>
-      new PrecisionError({
-        file,
-        problem: "cannot be read",
-        found: error.message,
-        advice: "check the path and its permissions"
-      })
-  )
+  const source = yield* textOf(file)
   if (/\.json$/i.test(file)) {
     const rules = yield* Effect.fromResult(readRules(file, source, (value) => readChoice(value, json)))
     return applyRules(rules, layers, programs)

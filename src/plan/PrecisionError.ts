@@ -1,6 +1,8 @@
 import { Runtime, Schema } from "effect"
 import { CliError } from "effect/cli"
+import { quoted } from "../tensor/Fault.ts"
 
+// What is quoted may be any file's bytes.
 const lineOf = (label: string, text: string | undefined) => text === undefined ? [] : [`  ${label}${text}`]
 
 /** A configuration file that cannot be used: where, what is wrong, with which arguments, and what to do. */
@@ -24,10 +26,10 @@ export class PrecisionError extends Schema.TaggedError<PrecisionError>()("Precis
     const place = [this.file, this.line, this.column].filter((one) => one !== undefined).join(":")
     return [
       `${place}: ${this.problem}`,
-      ...lineOf("  ", this.source?.trim()),
+      ...lineOf("  ", this.source === undefined ? undefined : quoted(this.source)),
       ...lineOf("in ", this.call),
       ...lineOf("expected ", this.expected),
-      ...lineOf("found ", this.found),
+      ...lineOf("found ", this.found === undefined ? undefined : quoted(this.found)),
       ...lineOf("", this.advice)
     ].join("\n")
   }

@@ -1,4 +1,5 @@
 import { Effect, Result } from "effect"
+import { quoted } from "../tensor/Fault.ts"
 import type { Program } from "./Parts.ts"
 import { PrecisionError } from "./PrecisionError.ts"
 
@@ -88,7 +89,7 @@ const describe = (
   if (fault.type === "MemoryError") {
     return { problem: `used more than ${Math.round(limits.bytes / 2 ** 20)} MiB`, advice: undefined }
   }
-  const message = fault.message
+  const message = quoted(fault.message)
     .replace("The monty syntax parser does not yet support ", "the sandbox does not know ")
     .replace(/Internal error in monty: .*/, "this is not known to the sandbox")
   return {
@@ -112,7 +113,7 @@ export const runSandboxed = Effect.fn("PythonConfig.runSandboxed")(function*(
       new PrecisionError({
         file,
         problem: "the sandbox for configuration files cannot be loaded on this machine",
-        found: String(cause),
+        found: quoted(String(cause)),
         advice: "add --python python3 to run the file with a real interpreter"
       })
   })

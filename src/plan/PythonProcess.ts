@@ -1,6 +1,7 @@
 import { Duration, Effect, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { faultOf, quoted } from "../tensor/Fault.ts"
 import { PrecisionError } from "./PrecisionError.ts"
 import { callArguments, callText, type ConfigRun, entry } from "./PythonConfig.ts"
 
@@ -78,14 +79,14 @@ export const runInterpreter = Effect.fn("PythonProcess.runInterpreter")(function
   const take = Effect.fnUntraced(function*(text: string) {
     const answer = yield* Effect.mapError(
       Schema.decodeEffect(Answer)(text),
-      () => inCall({ problem: `${python} gave an answer that is not ours: ${text.slice(0, 80)}` })
+      () => inCall({ problem: `${python} gave an answer that is not ours: ${quoted(text)}` })
     )
     if (answer.undefined === true) {
       return yield* new PrecisionError({ file, problem: `defines no ${entry}(model_properties, layer)` })
     }
     if (answer.error !== undefined) {
       const { calling, line, message, type } = answer.error
-      return yield* inCall({ problem: `${type}: ${message}`, line, calling })
+      return yield* inCall({ problem: `${type}: ${quoted(message)}`, line, calling })
     }
     answers.push(answer.value)
   })
@@ -115,7 +116,7 @@ export const runInterpreter = Effect.fn("PythonProcess.runInterpreter")(function
         new PrecisionError({
           file,
           problem: `${python} cannot be run`,
-          found: error.message,
+          found: faultOf(error),
           advice: "give --python the path of a Python 3 interpreter"
         })
       )),

@@ -20,7 +20,7 @@ export class SourceUnreadable extends Schema.TaggedError<SourceUnreadable>()("So
   detail: Schema.String
 }) {
   override get message() {
-    return `cannot read ${this.file}: ${this.detail}`
+    return `cannot read ${this.file}: ${this.detail}; check that it is still there and may be read`
   }
 }
 
@@ -30,7 +30,7 @@ export class DestinationUnwritable extends Schema.TaggedError<DestinationUnwrita
   detail: Schema.String
 }) {
   override get message() {
-    return `cannot write ${this.file}: ${this.detail}`
+    return `cannot write ${this.file}: ${this.detail}; check the folder's permissions, or choose another --output`
   }
 }
 
@@ -48,13 +48,16 @@ export class DiskFull extends Schema.TaggedError<DiskFull>()("DiskFull", {
 
 /** A weight is not a number or infinite. */
 export class NotFinite extends Schema.TaggedError<NotFinite>()("NotFinite", {
+  /** that holds the number */
+  file: Schema.String,
   value: Schema.Literals(["NaN", "Infinity"]),
   index: Schema.Array(Schema.Int)
 }) {
   override get message() {
     return `${this.value} at [${
       this.index.join(", ")
-    }], expected finite numbers; the checkpoint is damaged or was saved after training had diverged`
+    }] in ${this.file}, expected finite numbers; the checkpoint is damaged, or was saved after training had diverged: download that `
+      + "file again"
   }
 }
 

@@ -87,9 +87,8 @@ const unravel = (at: number, shape: ReadonlyArray<number>): ReadonlyArray<number
 const stored = (tensor: Tensor, index: ReadonlyArray<number>): ReadonlyArray<number> =>
   isTransposed(tensor) ? index.toReversed() : index
 
-/** Name of what holds a number that is not finite: integer codes are finite, so it is their scale. */
-const culprit = ({ coded, dtype, name }: Tensor): string =>
-  dtype === "f32" ? coded?.pieces["scale"]?.name ?? name : name
+/** What holds a number that is not finite: integer codes are finite, so it is their scale. */
+const culprit = (tensor: Tensor): Tensor => tensor.dtype === "f32" ? tensor.coded?.pieces["scale"] ?? tensor : tensor
 
 /** Fails for weights that no result could be made of: NaN, infinity, or a scale that f16 does not hold; names the first. */
 export const guard = (tensor: Tensor, facts: WeightFacts): Result.Result<void, KernelError> => {
@@ -97,8 +96,9 @@ export const guard = (tensor: Tensor, facts: WeightFacts): Result.Result<void, K
   const wrong = earlier(facts.firstNaN, facts.firstInfinity)
   if (wrong !== undefined) {
     const value = wrong === facts.firstNaN ? "NaN" : "Infinity"
-    const reason = new NotFinite({ value, index: stored(tensor, unravel(wrong, tensor.shape)) })
-    return Result.fail(new KernelError({ subject: culprit(tensor), reason }))
+    const { name, range } = culprit(tensor)
+    const index = stored(tensor, unravel(wrong, tensor.shape))
+    return Result.fail(new KernelError({ subject: name, reason: new NotFinite({ file: range.file, value, index }) }))
   }
   const { count, first } = facts.overflow
   if (first !== undefined) {

@@ -8,7 +8,8 @@ import { createGunzip } from "node:zlib"
 import type { Graph } from "../onnx/Graph.ts"
 import { decode } from "../onnx/OnnxFile.ts"
 import { HostManifest, MANIFEST } from "../target/HostManifest.ts"
-import { Damaged, RunError, Unreadable } from "./RunError.ts"
+import { codeOf, faultOf, quoted } from "../tensor/Fault.ts"
+import { Damaged, OtherTarget, RunError, Unreadable } from "./RunError.ts"
 
 const CHUNK = 2 ** 20
 
@@ -40,16 +41,17 @@ const manifestOf = Schema.decodeUnknownEffect(Schema.fromJsonString(HostManifest
 export const openArchive = Effect.fn("Archive.open")(function*(archive: string, cache: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const unreadable = (cause: unknown, advice = "check the folder, or compile the model again") =>
-    new RunError({ path: archive, reason: new Unreadable({ detail: textOf(cause), advice }) })
+  const unreadable = (cause: unknown, advice = "check the folder") =>
+    new RunError({ path: archive, reason: new Unreadable({ detail: faultOf(cause), advice }) })
   const damaged = (where: string, expected: string, found: string) =>
     new RunError({ path: archive, reason: new Damaged({ where, expected, found }) })
 
   const absolute = path.resolve(archive)
   const info = yield* Effect.mapError(
     fs.stat(absolute),
-    (cause) => unreadable(cause, "run the COMPILE stage, or check the output folder")
+    (cause) => unreadable(cause, "check the output folder, or make it with `llima-compile MODEL -o OUT --resume`")
   )
+  if (info.type === "Directory") return yield* unreadable({ code: "EISDIR" })
   const time = info.mtime._tag === "Some" ? info.mtime.value.getTime() : 0
   const home = short(absolute)
   const folder = `${home}/${short(`${info.size} ${time}`)}`
@@ -128,11 +130,14 @@ export const openArchive = Effect.fn("Archive.open")(function*(archive: string, 
 
   const text = yield* Effect.mapError(
     fs.readFileString(path.join(target, MANIFEST)),
-    () => damaged(MANIFEST, "a manifest", "none")
+    (cause) =>
+      codeOf(cause) === "ENOENT"
+        ? new RunError({ path: archive, reason: new OtherTarget({ target: undefined }) })
+        : unreadable(cause)
   )
   const manifest = yield* Effect.mapError(
     manifestOf(text),
-    (error) => damaged(MANIFEST, "format 1 for the host", error.message)
+    (error) => damaged(MANIFEST, "format 1 for the host", quoted(error.message))
   )
   if (manifest.weights !== null) {
     const { bytes, file } = manifest.weights

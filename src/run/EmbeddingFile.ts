@@ -1,5 +1,6 @@
 import { Effect, FileSystem } from "effect"
 import type { RuntimeConfig } from "../devkit/RuntimeConfig.ts"
+import { faultOf } from "../tensor/Fault.ts"
 import { decode as decodeNpy } from "../tensor/Npy.ts"
 import type { CodedRows, EmbeddingTable } from "./Protocol.ts"
 import { Damaged, RunError, Unreadable } from "./RunError.ts"
@@ -17,14 +18,17 @@ const numbersAt = Effect.fnUntraced(function*(
 ) {
   const fs = yield* FileSystem.FileSystem
   const failed = (detail: string) =>
-    new RunError({ path: file, reason: new Unreadable({ detail, advice: "run the DEVKIT stage again" }) })
+    new RunError({
+      path: file,
+      reason: new Unreadable({ detail, advice: "`llima-compile MODEL -o OUT --resume` makes it again" })
+    })
   const { head, size } = yield* Effect.scoped(Effect.gen(function*() {
     const handle = yield* fs.open(file)
     const { size } = yield* handle.stat
     const head = new Uint8Array(Math.min(Number(size), HEADER_BYTES))
     yield* handle.read(head)
     return { head, size: Number(size) }
-  })).pipe(Effect.mapError((error) => failed(error.message)))
+  })).pipe(Effect.mapError((error) => failed(faultOf(error))))
   const header = yield* Effect.mapError(
     Effect.fromResult(decodeNpy(head, size)),
     ({ expected, found }) => new RunError({ path: file, reason: new Damaged({ where: "header", expected, found }) })

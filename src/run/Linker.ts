@@ -194,14 +194,17 @@ export const link = (
   { aliased, graphOf, phase }: LinkOptions
 ): Result.Result<Graph, ProgramsMissing | Damaged> => {
   const missing: Array<string> = []
-  const find = (part: string, index: number): Graph => {
-    const program = `${phase}_${part}_${index}`
-    const graph = graphOf(program)
-    if (graph === undefined) missing.push(program)
-    return graph ?? { name: "", opset: 23, inputs: [], outputs: [], nodes: [], initializers: [], metadata: {} }
-  }
-  const pieces = layerPieces(config, find, aliased)
+  const piecesOf = (wanted: Phase) =>
+    layerPieces(config, (part, index) => {
+      const program = `${wanted}_${part}_${index}`
+      const graph = graphOf(program)
+      if (graph === undefined) missing.push(program)
+      return graph ?? { name: "", opset: 23, inputs: [], outputs: [], nodes: [], initializers: [], metadata: {} }
+    }, aliased)
+  const pieces = piecesOf(phase)
   if (missing.length > 0) {
+    // a run needs both phases: all that is missing is told at once
+    piecesOf(phase === "group" ? "single" : "group")
     const omitted = new Set(config.layers.flatMap((layer) => layer.omitted))
     return Result.fail(new ProgramsMissing({ programs: missing, omitted: missing.filter((name) => omitted.has(name)) }))
   }

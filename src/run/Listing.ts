@@ -4,6 +4,7 @@ import { Tar } from "effect/encoding"
 import { createReadStream } from "node:fs"
 import { pipeline } from "node:stream"
 import { createGunzip } from "node:zlib"
+import { faultOf } from "../tensor/Fault.ts"
 import { Damaged, RunError, Unreadable } from "./RunError.ts"
 
 /** A file of an archive. */
@@ -18,7 +19,7 @@ export const listArchive = Effect.fn("Listing.listArchive")(function*(archive: s
   const failed = (reason: RunError["reason"]) => new RunError({ path: archive, reason })
   yield* Effect.mapError(
     fs.access(archive),
-    (error) => failed(new Unreadable({ detail: error.message, advice: "check the path" }))
+    (error) => failed(new Unreadable({ detail: faultOf(error), advice: "check the path" }))
   )
   const damaged = (found: string) => failed(new Damaged({ where: "archive", expected: "a .tar.gz of ours", found }))
   const source = pipeline(createReadStream(archive), createGunzip(), () => {})

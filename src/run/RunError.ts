@@ -1,6 +1,28 @@
 import { Runtime, Schema } from "effect"
 import { CliError } from "effect/cli"
 import { GraphRefused, NotInstalled, RunFailed, ThreadLost } from "../verify/RuntimeError.ts"
+import { programRanges } from "./ProgramRanges.ts"
+
+/** The command that redoes what a build lacks. */
+const remake = "`llima-compile MODEL -o OUT --resume`, with the options of the build,"
+
+/** The folder that was named does not exist, or holds no build. */
+export class NoBuild extends Schema.TaggedError<NoBuild>()("NoBuild", { found: Schema.String }) {
+  override get message() {
+    return `${this.found}; expected the output folder of a finished build: give the OUT of \`llima-compile MODEL -o OUT\``
+  }
+}
+
+/** The archives are another machine's; `target` undefined: it is only known that it is not host. */
+export class OtherTarget extends Schema.TaggedError<OtherTarget>()("OtherTarget", {
+  target: Schema.UndefinedOr(Schema.String)
+}) {
+  override get message() {
+    const target = this.target === undefined ? "another target than host" : `the target ${this.target}`
+    return `built for ${target}, whose programs do not run on this machine; `
+      + "compile the model with --target host, into another folder, to run it here"
+  }
+}
 
 /** A file of the build is missing or cannot be read. */
 export class Unreadable extends Schema.TaggedError<Unreadable>()("Unreadable", {
@@ -20,7 +42,7 @@ export class Damaged extends Schema.TaggedError<Damaged>()("Damaged", {
   found: Schema.String
 }) {
   override get message() {
-    return `${this.where}: expected ${this.expected}, found ${this.found}; compile the model again`
+    return `${this.where}: expected ${this.expected}, found ${this.found}; ${remake} makes again what is damaged`
   }
 }
 
@@ -31,13 +53,10 @@ export class ProgramsMissing extends Schema.TaggedError<ProgramsMissing>()("Prog
   omitted: Schema.Array(Schema.String)
 }) {
   override get message() {
-    const shown = this.programs.slice(0, 6).join(", ")
-    const more = this.programs.length > 6 ? ` and ${this.programs.length - 6} more` : ""
-    const omitted = this.omitted.length > 0
-    return `the build has no ${shown}${more}; ${
-      omitted
+    return `the build has no ${programRanges(this.programs)}; ${
+      this.omitted.length > 0
         ? "the configuration file left them out (\"compile\": False): compile again with all parts of every layer"
-        : "run the COMPILE stage again (--resume keeps what is finished)"
+        : `${remake} makes them`
     }`
   }
 }
@@ -85,6 +104,8 @@ const engine = new Set(["NotInstalled", "GraphRefused", "RunFailed", "ThreadLost
 export class RunError extends Schema.TaggedError<RunError>()("RunError", {
   path: Schema.String,
   reason: Schema.Union([
+    NoBuild,
+    OtherTarget,
     Unreadable,
     Damaged,
     ProgramsMissing,

@@ -1,8 +1,22 @@
-import { Config, Duration, Effect, FileSystem, Path, Schema, type Scope, Stream } from "effect"
+import {
+  Config,
+  Duration,
+  Effect,
+  FileSystem,
+  Option,
+  Path,
+  type PlatformError,
+  Predicate,
+  Result,
+  Schema,
+  type Scope,
+  Stream
+} from "effect"
 import { RuntimeConfig, runtimeConfigPath } from "../devkit/RuntimeConfig.ts"
+import { codeOf, faultOf, quoted } from "../tensor/Fault.ts"
 import { openArchive } from "./Archive.ts"
 import { type Event, generate, type Limits, type Request } from "./Generator.ts"
-import { Damaged, RunError, Unreadable } from "./RunError.ts"
+import { Damaged, NoBuild, OtherTarget, RunError, Unreadable } from "./RunError.ts"
 import { openSession } from "./Session.ts"
 import { type Message, openTokenizer, type TextStream } from "./Tokenizer.ts"
 
@@ -33,7 +47,51 @@ export interface Runner {
   readonly generate: (request: Request) => Stream.Stream<Event, RunError>
 }
 
-const configOf = Schema.decodeUnknownEffect(Schema.fromJsonString(RuntimeConfig))
+const configOf = Schema.decodeUnknownResult(RuntimeConfig)
+
+const damaged = (where: string, expected: string, found: string) =>
+  new Damaged({ where, expected, found: quoted(found) })
+
+/** What a text that should be runtime.json says. */
+const configIn = (text: string): Result.Result<RuntimeConfig, Damaged> =>
+  Result.gen(function*() {
+    const json = yield* Result.try({
+      try: (): unknown => JSON.parse(text),
+      catch: (cause) => damaged("the file", "JSON", cause instanceof Error ? cause.message : String(cause))
+    })
+    const format = Predicate.hasProperty(json, "format") ? json.format : undefined
+    if (format !== 1) return yield* Result.fail(damaged("format", "1", JSON.stringify(format) ?? "nothing"))
+    return yield* Result.mapError(configOf(json), ({ message }) => damaged("its content", "format 1", message))
+  })
+
+const Facts = Schema.Struct({ request: Schema.Struct({ target: Schema.String }) })
+
+/** The target that a finished build's facts name; a build of some stages has no such facts. */
+const targetOf = Effect.fnUntraced(function*(folder: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const facts = yield* fs.readFileString(path.join(folder, "build.json")).pipe(
+    Effect.flatMap(Schema.decodeUnknownEffect(Schema.fromJsonString(Facts))),
+    Effect.option
+  )
+  return Option.getOrUndefined(facts)?.request.target
+})
+
+/** Why there is no runtime.json to read. */
+const notBuilt = Effect.fnUntraced(function*(folder: string, file: string, error: PlatformError.PlatformError) {
+  const fs = yield* FileSystem.FileSystem
+  const code = codeOf(error)
+  if (code !== "ENOENT" && code !== "ENOTDIR") {
+    const advice = "check its permissions"
+    return yield* new RunError({ path: file, reason: new Unreadable({ detail: faultOf(error), advice }) })
+  }
+  const found = yield* Effect.match(fs.stat(folder), {
+    onFailure: faultOf,
+    onSuccess: ({ type }) =>
+      type === "Directory" ? `the folder holds no build (no ${runtimeConfigPath})` : "it is a file, not a folder"
+  })
+  return yield* new RunError({ path: folder, reason: new NoBuild({ found }) })
+})
 
 /** LLIMA_CACHE, else `llima` in the user's cache folder. */
 const cacheFolder = Effect.gen(function*() {
@@ -55,26 +113,22 @@ export const open = Effect.fn("Runner.open")(function*(
   const path = yield* Path.Path
   const [time, opened] = yield* Effect.timed(Effect.gen(function*() {
     const file = path.resolve(out, runtimeConfigPath)
-    const text = yield* Effect.mapError(
-      fs.readFileString(file),
-      (error) =>
-        new RunError({
-          path: file,
-          reason: new Unreadable({ detail: error.message, advice: `is ${out} the output folder of a finished build?` })
-        })
-    )
+    const text = yield* Effect.catch(fs.readFileString(file), (error) => notBuilt(path.resolve(out), file, error))
     const config = yield* Effect.mapError(
-      configOf(text),
-      (error) =>
-        new RunError({ path: file, reason: new Damaged({ where: "JSON", expected: "format 1", found: error.message }) })
+      Effect.fromResult(configIn(text)),
+      (reason) => new RunError({ path: file, reason })
     )
+    const target = yield* targetOf(path.resolve(out))
+    if (target !== undefined && target !== "host") {
+      return yield* new RunError({ path: path.resolve(out), reason: new OtherTarget({ target }) })
+    }
     const folder = cache === undefined
       ? yield* Effect.mapError(
         cacheFolder,
         (error) =>
           new RunError({
             path: "LLIMA_CACHE",
-            reason: new Unreadable({ detail: error.message, advice: "give it the path of a folder" })
+            reason: new Unreadable({ detail: quoted(error.message), advice: "give it the path of a folder" })
           })
       )
       : path.resolve(cache)
@@ -83,7 +137,7 @@ export const open = Effect.fn("Runner.open")(function*(
       (error) =>
         new RunError({
           path: folder,
-          reason: new Unreadable({ detail: error.message, advice: "set LLIMA_CACHE to a folder that may be written" })
+          reason: new Unreadable({ detail: faultOf(error), advice: "set LLIMA_CACHE to a folder that may be written" })
         })
     )
     // A layer that the configuration file left out whole has no archive; the linker names its programs.

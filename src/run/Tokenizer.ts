@@ -6,6 +6,7 @@ import {
   type TokenizerFiles,
   usualLimits
 } from "../devkit/TokenizerProcess.ts"
+import { faultOf } from "../tensor/Fault.ts"
 import { Damaged, PromptInvalid, RunError, TemplateFailed, TokenizerFailed, Unreadable } from "./RunError.ts"
 
 /** One turn of a conversation. */
@@ -97,7 +98,11 @@ export const openTokenizer = Effect.fn("Tokenizer.open")(function*(folder: strin
 
   yield* Effect.mapError(
     fs.access(file("tokenizer.json"), { readable: true }),
-    ({ message }) => failed("tokenizer.json", new Unreadable({ detail: message, advice: "run the DEVKIT stage again" }))
+    (error) =>
+      failed(
+        "tokenizer.json",
+        new Unreadable({ detail: faultOf(error), advice: "`llima-compile MODEL -o OUT --resume` makes it again" })
+      )
   )
   const files: TokenizerFiles = {
     "tokenizer.json": { path: file("tokenizer.json") },

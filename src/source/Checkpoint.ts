@@ -5,7 +5,8 @@ import type { Tensor } from "../tensor/Tensor.ts"
 import { FileMissing } from "./FileReason.ts"
 import { readGguf } from "./gguf/Gguf.ts"
 import { isGguf, modelIn } from "./gguf/Parts.ts"
-import { DTypeUnsupported, TensorsDiffer } from "./ModelReason.ts"
+import { isHarmless, layersIn, neededOf } from "./Leftovers.ts"
+import { DTypeUnsupported, TensorsDiffer, TensorsUnused } from "./ModelReason.ts"
 import { assemble } from "./quantized/Modules.ts"
 import { readSettings } from "./quantized/read.ts"
 import type { Format } from "./safetensors.ts"
@@ -14,7 +15,8 @@ import { configError, SourceError } from "./SourceError.ts"
 import { identify, readJson, refusePointer, type SourceFile, systemError } from "./SourceFile.ts"
 import { unfitFile, unfitFolder, unfitWeights } from "./Unfit.ts"
 
-export { unsupportedArchitecture } from "./Families.ts"
+export { familyMissing, unsupportedArchitecture } from "./Families.ts"
+export { alike } from "./Likeness.ts"
 
 /** A model on disk: its configuration, and where its tensors are. No tensor's bytes have been read. */
 export interface Checkpoint {
@@ -149,20 +151,8 @@ export interface Found {
   readonly unused: ReadonlyArray<string>
 }
 
-/** Leftovers of older versions of transformers, and the second copy of a tied embedding. */
-const harmless = /(^|\.)(rotary_emb\.inv_freq|masked_bias|lm_head\.weight)$/
-
 const sameShape = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
   a.length === b.length && a.every((dim, index) => dim === b[index])
-
-/** Number of decoder layers that names speak of: one more than the highest. */
-const layersIn = (names: Iterable<string>): number => {
-  let layers = 0
-  for (const name of names) {
-    layers = Math.max(layers, Number(/(?:^|\.)layers\.([0-9]{1,6})\./.exec(name)?.[1] ?? -1) + 1)
-  }
-  return layers
-}
 
 const hintsFor = (
   held: ReadonlyArray<string>,
@@ -178,11 +168,15 @@ const hintsFor = (
   ]
 }
 
-/** Checks that the checkpoint has each expected tensor in its shape and in one of `dtypes`; names all that fail at once. */
+/**
+ * Checks that the checkpoint has each expected tensor in its shape and in one of `dtypes`, and none beside without which the model is
+ * another; names all that fail at once. `others`: what else may explain tensors that differ.
+ */
 export const expect = (
   checkpoint: Checkpoint,
   expected: ReadonlyArray<ExpectedTensor>,
-  dtypes: ReadonlyArray<DType>
+  dtypes: ReadonlyArray<DType>,
+  others: () => ReadonlyArray<string> = () => []
 ): Result.Result<Found, SourceError> => {
   const { tensors, unheld } = checkpoint
   const files = checkpoint.files.filter(({ path }) => path.endsWith(".safetensors"))
@@ -200,7 +194,7 @@ export const expect = (
   if (missing.length > 0 || misshapen.length > 0) {
     const hints = missing[0] === undefined ? [] : hintsFor(held, expected, missing[0].name)
     const absent = missing.map(({ name, shape }) => ({ tensor: name, shape }))
-    return failed(new TensorsDiffer({ missing: absent, misshapen, hints }))
+    return failed(new TensorsDiffer({ missing: absent, misshapen, hints: [...hints, ...others()] }))
   }
   const wrong = pairs.flatMap(({ found, name, other }) => {
     // slices are cut out of plain numbers
@@ -211,6 +205,9 @@ export const expect = (
   if (wrong.length > 0) return failed(new DTypeUnsupported({ tensors: wrong, supported: dtypes }))
   const asked = new Map(expected.map((one) => [one.name, one]))
   const used = new Set(stored.map(({ name }) => name))
+  const unused = held.filter((name) => !used.has(name) && !isHarmless(name))
+  const needed = neededOf(unused, [...used], tensors)
+  if (needed.length > 0) return failed(new TensorsUnused({ tensors: needed, hints: others() }))
   return Result.succeed({
     weights: (name) => {
       const one = asked.get(name)
@@ -218,6 +215,6 @@ export const expect = (
       if (tensor === undefined) throw new Error(`${name} was not among the expected tensors`)
       return tensor
     },
-    unused: held.filter((name) => !used.has(name) && !harmless.test(name))
+    unused
   })
 }

@@ -9,7 +9,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {}) {
   }
 }
 
-/** The system does not let us read it. `detail` is the system's own text. */
+/** The system does not let us read it. `detail`: why, in words. */
 export class Unreadable extends Schema.TaggedError<Unreadable>()("Unreadable", { detail: Schema.String }) {
   override get message() {
     return `cannot be read: ${this.detail}; check that it is a file and that you may read it`

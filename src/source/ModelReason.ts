@@ -13,12 +13,17 @@ const counted = (count: number, one: string, many: string): string => count === 
 const listed = (problems: ReadonlyArray<string>): string =>
   problems.length === 1 ? ` ${problems[0]}` : problems.map((problem) => `\n  - ${problem}`).join("")
 
+/** What stands between the problems and the advice. */
+const closing = (problems: ReadonlyArray<string>): string => problems.length === 1 ? "; " : "\n"
+
 /** config.json (or another configuration) says something impossible; one line a problem, each beginning with the key. */
 export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
   problems: Schema.Array(Schema.String)
 }) {
   override get message() {
-    return `not a usable model configuration:${listed(this.problems)}`
+    return `not a usable model configuration:${listed(this.problems)}${
+      closing(this.problems)
+    }${"download config.json again from the model's page, or correct it if you wrote it"}`
   }
 }
 
@@ -27,7 +32,9 @@ export class ConfigUnsupported extends Schema.TaggedError<ConfigUnsupported>()("
   problems: Schema.Array(Schema.String)
 }) {
   override get message() {
-    return `not supported by this version:${listed(this.problems)}`
+    return `not supported by this version:${listed(this.problems)}${
+      closing(this.problems)
+    }${"without it the model would answer otherwise, so do not take it out; choose a checkpoint that has no such setting"}`
   }
 }
 
@@ -60,6 +67,24 @@ export class TensorsDiffer extends Schema.TaggedError<TensorsDiffer>()("TensorsD
   }
 }
 
+/** Tensors of the decoder that the family of config.json does not know: the model computes something else. */
+export class TensorsUnused extends Schema.TaggedError<TensorsUnused>()("TensorsUnused", {
+  tensors: Schema.Array(Schema.String),
+  /** what may explain it: a family that has them all */
+  hints: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return [
+      `${
+        counted(this.tensors.length, "tensor of the decoder has", "tensors of the decoder have")
+      } no place in the family that config.json names: ${few(this.tensors)}`,
+      ...this.hints,
+      "without them the tokens would be wrong: check model_type and the settings of biases and norms in config.json, or use a "
+      + "checkpoint of a supported family"
+    ].join("; ")
+  }
+}
+
 /** Tensors in number formats that cannot be taken. */
 export class DTypeUnsupported extends Schema.TaggedError<DTypeUnsupported>()("DTypeUnsupported", {
   tensors: Schema.Array(Schema.Struct({ tensor: Schema.String, dtype: Schema.String })),
@@ -86,22 +111,20 @@ export class ValueInvalid extends Schema.TaggedError<ValueInvalid>()("ValueInval
   }
 }
 
-/** A model family that is not built. `nearest`: the family whose name is closest; `hints`: what config.json has beside. */
+/** A model family that is not built; `findings`: what it is nearest to, what differs, what to do, one clause each. */
 export class UnsupportedArchitecture extends Schema.TaggedError<UnsupportedArchitecture>()("UnsupportedArchitecture", {
   modelType: Schema.String,
   architectures: Schema.Array(Schema.String),
   families: Schema.Array(Schema.String),
-  nearest: Schema.UndefinedOr(Schema.String),
-  hints: Schema.Array(Schema.String)
+  findings: Schema.Array(Schema.String)
 }) {
   override get message() {
     const classes = this.architectures.length === 0 ? "" : ` (${this.architectures.join(", ")})`
-    const nearest = this.nearest === undefined
-      ? ""
-      : `; nearest name: ${this.nearest} (if the model is built like it, set model_type in a copy of the folder)`
-    const hints = this.hints.length === 0 ? "" : `; config.json also has ${this.hints.join(", ")}`
-    return `model_type ${JSON.stringify(this.modelType)}${classes} is not supported; `
-      + `supported families: ${this.families.join(", ")}${nearest}${hints}`
+    return [
+      `model_type ${JSON.stringify(this.modelType)}${classes} is not supported`,
+      ...this.findings,
+      `supported families: ${this.families.join(", ")}`
+    ].join("; ")
   }
 }
 

@@ -23,6 +23,7 @@ import {
   DTypeUnsupported,
   PieceInvalid,
   TensorsDiffer,
+  TensorsUnused,
   UnsupportedArchitecture,
   UnsupportedFormat,
   UnsupportedQuantization,
@@ -48,6 +49,7 @@ const Reason = Schema.Union([
   ConfigInvalid,
   ConfigUnsupported,
   TensorsDiffer,
+  TensorsUnused,
   DTypeUnsupported,
   ValueInvalid,
   PieceInvalid,
@@ -60,6 +62,7 @@ const Reason = Schema.Union([
 const unsupported: ReadonlySet<string> = new Set([
   "ConfigUnsupported",
   "DTypeUnsupported",
+  "TensorsUnused",
   "UnsupportedArchitecture",
   "UnsupportedQuantization",
   "UnsupportedFormat"

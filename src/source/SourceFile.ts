@@ -1,4 +1,5 @@
 import { Effect, FileSystem, Option, type PlatformError, Result } from "effect"
+import { faultOf } from "../tensor/Fault.ts"
 import { JsonInvalid, NotFound, PointerFile, TooLarge, Unreadable } from "./FileReason.ts"
 import * as Json from "./Json.ts"
 import { SourceError } from "./SourceError.ts"
@@ -22,7 +23,7 @@ const pointerBytes = 1024
 export const systemError = (path: string) => (error: PlatformError.PlatformError): SourceError =>
   new SourceError({
     path,
-    reason: error.reason._tag === "NotFound" ? new NotFound() : new Unreadable({ detail: error.message })
+    reason: error.reason._tag === "NotFound" ? new NotFound() : new Unreadable({ detail: faultOf(error) })
   })
 
 /** Size, time and real path of a regular file; anything else fails. */

@@ -8,6 +8,9 @@ export interface Runnable {
   readonly memory: number
 }
 
+/** Exit codes that say that something given was bad, or asked for too much. */
+const inputCodes: ReadonlySet<number> = new Set([3, 4])
+
 /** All failures of one run; steps that had begun were let finish, no new one was begun. */
 export class StepsFailed extends Schema.TaggedError<StepsFailed>()("StepsFailed", {
   failures: Schema.Array(Schema.Struct({ step: Schema.String, message: Schema.String, exitCode: Schema.Int })),
@@ -16,10 +19,12 @@ export class StepsFailed extends Schema.TaggedError<StepsFailed>()("StepsFailed"
   override readonly [Runtime.errorExitCode] = this.failures[0]?.exitCode ?? 1
   override get message() {
     const lines = this.failures.map(({ message, step }) => `${step}: ${message}`)
-    const rest = this.skipped > 0
-      ? [`${this.skipped} steps were not begun; finished ones are kept, --resume goes on from here`]
-      : []
-    return [...lines, ...rest].join("\n")
+    const skipped = this.skipped === 1 ? "1 step was not begun" : `${this.skipped} steps were not begun`
+    // what is put right in an input makes new work of all that came of it
+    const advice = this.failures.some(({ exitCode }) => inputCodes.has(exitCode))
+      ? "put that right and run again (--resume keeps what came of files that have not changed)"
+      : "finished ones are kept, --resume goes on from here"
+    return [...lines, ...this.skipped > 0 ? [`${skipped}; ${advice}`] : []].join("\n")
   }
   override get [CliError.userMessage]() {
     return this.message

@@ -1,10 +1,10 @@
 import { Effect, Path, Result } from "effect"
-import { familyNames, find } from "../arch/registry.ts"
+import { architectures, find } from "../arch/registry.ts"
 import type { Job } from "../plan/Job.ts"
 import { decoderPrograms } from "../plan/Parts.ts"
 import { evaluate } from "../plan/Precision.ts"
 import { type CompileRequest, stageFlags } from "../plan/Request.ts"
-import { type Checkpoint, expect, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
+import { alike, type Checkpoint, expect, familyMissing, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
 import { configError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
 import { onOtherDisk } from "./Disk.ts"
@@ -58,14 +58,17 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
   if (strange !== undefined) return yield* strange
   const configPath = checkpoint.kind === "gguf" ? checkpoint.path : path.join(checkpoint.path, "config.json")
   const modelType = checkpoint.config["model_type"]
-  const family = typeof modelType === "string" ? find(modelType) : undefined
-  if (family === undefined) {
-    return yield* unsupportedArchitecture(configPath, modelType, familyNames(), checkpoint.config)
+  if (typeof modelType !== "string" || modelType === "") {
+    return yield* familyMissing(configPath, modelType, architectures)
   }
+  const family = find(modelType)
+  if (family === undefined) return yield* unsupportedArchitecture(configPath, modelType, architectures, checkpoint)
   const model = yield* Effect.fromResult(
     Result.mapError(family.read(checkpoint.config), (problems) => configError(configPath, problems))
   )
-  const { unused, weights } = yield* Effect.fromResult(expect(checkpoint, model.tensors, family.dtypes))
+  const { unused, weights } = yield* Effect.fromResult(
+    expect(checkpoint, model.tensors, family.dtypes, () => alike(checkpoint, architectures, checkpoint.config))
+  )
   const { table, warnings } = yield* evaluate(
     request,
     model.facts.layers.length,

@@ -49,10 +49,15 @@ export class OutsideFolder extends Schema.TaggedError<OutsideFolder>()("OutsideF
   }
 }
 
-/** Any other failure of the file system. */
-export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", { detail: Schema.String }) {
+/** Any other failure of the file system; `inTheWay`: something else has the name. */
+export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
+  detail: Schema.String,
+  inTheWay: Schema.Boolean
+}) {
   override get message() {
-    return this.detail
+    return `cannot be made or read: ${this.detail}; ${
+      this.inTheWay ? "move it away" : "check the path"
+    }, or choose another --output`
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { build, plan } from "../../src/cli/Build.ts"
 import { compileCommand } from "../../src/cli/Compile.ts"
 import { invoke } from "../cli/invoke.ts"
-import { answer, filesOf, fixture, folder, opened, Platform } from "./Build.ts"
+import { answer, filesOf, fixture, folder, model, opened, Platform } from "./Build.ts"
 
 const Expected = Schema.Struct({
   verdict: Schema.Literals(["accept", "reject"]),
@@ -106,6 +106,39 @@ describe("llima-compile", () => {
           assert.notInclude(archivesOf(out), "sima_files/mpk/layer_1.tar.gz")
         }).pipe(Effect.scoped)
     )
+
+    it.effect.each<readonly [what: string, type: string | undefined, code: number, told: ReadonlyArray<string>]>([
+      ["a missing model_type", undefined, 3, ["config.json: ", "model_type: expected the name of the model's family"]],
+      ["gemma3 for a language model alone", "gemma3", 4, ["nearest: gemma3_text, whose tensors these are"]],
+      ["tensors that the family does not read", "gemma", 4, [
+        "tensors of the decoder have no place",
+        "self_attn.q_norm.weight",
+        "the files hold exactly the tensors of gemma3_text"
+      ]]
+    ])("refuses %s", ([, type, code, told]) =>
+      Effect.gen(function*() {
+        const source = join(yield* folder, "model")
+        cpSync(model("gemma3-text"), source, { recursive: true })
+        const config: Record<string, unknown> = JSON.parse(readFileSync(join(source, "config.json"), "utf8"))
+        writeFileSync(join(source, "config.json"), JSON.stringify({ ...config, model_type: type }))
+        const out = join(yield* folder, "out")
+        const result = yield* invoke(compileCommand(build), [source, "-o", out])
+        assert.strictEqual(result.code, code, result.err)
+        for (const text of told) assert.include(result.err, text)
+        assert.isFalse(existsSync(out))
+      }).pipe(Effect.scoped))
+
+    it.effect.each<readonly [name: string, advice: string]>([
+      ["config-unknown-rope", "do not take it out; choose a checkpoint that has no such setting"],
+      ["config-heads-not-divisible", "download config.json again from the model's page"]
+    ])("says what to do about %s", ([name, advice]) =>
+      Effect.gen(function*() {
+        const args = [fixture(`negative/${name}`), "-o", join(yield* folder, "out")]
+        const { err } = yield* invoke(compileCommand(build), args)
+        assert.include(err, advice)
+        // a type of GGUF files, which config.json cannot have
+        assert.notInclude(err, "divided")
+      }).pipe(Effect.scoped))
 
     it.effect.each(["inf", "nan"])("refuses %s in the embedding", (kind) =>
       Effect.gen(function*() {

@@ -139,8 +139,7 @@ describe("the worked examples", () => {
         )
         const { code, message } = told(yield* Effect.flip(opened(output)))
         assert.strictEqual(code, 3)
-        for (const program of ["group_cache_4", "group_cache_5"]) assert.include(message, program)
-        assert.notInclude(message, "cache_3")
+        assert.include(message, "the build has no CACHE of layers 4-5, prefill and decode;")
         assert.include(message, "\"compile\": False")
       }).pipe(Effect.scoped))
 
@@ -156,7 +155,7 @@ describe("the worked examples", () => {
         assert.deepStrictEqual(archived(output), [0, 1, 3, 4, 5].map((i) => `layer_${i}`))
         const { code, message } = told(yield* Effect.flip(opened(output)))
         assert.strictEqual(code, 3)
-        assert.include(message, "group_pre_2")
+        assert.include(message, "the build has no PRE, CACHE and POST of layer 2, prefill and decode;")
         assert.include(message, "\"compile\": False")
       }).pipe(Effect.scoped))
 

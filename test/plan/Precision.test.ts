@@ -41,6 +41,10 @@ const failure = (text: string, layers: number, options: { python?: string; name?
     (error) => error.message.replaceAll(/\S*\/(?=(config|rules)\.)/g, "")
   )
 
+/** What is said of a file that cannot be a configuration file. */
+const refused = (configurationFile: string) =>
+  Effect.map(Effect.flip(evaluate({ configurationFile }, 1, decoderPrograms(1))), ({ message }) => message)
+
 const json = (value: unknown) => ({ text: JSON.stringify(value), name: "rules.json" })
 
 const visionByPhase = `
@@ -228,13 +232,36 @@ layer(NodeServices.layer, { excludeTestServices: true })("evaluate", (it) => {
   it.effect("says that the file cannot be read", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(evaluate({ configurationFile: "/nowhere/config.py" }, 1, decoderPrograms(1)))
-      assert.include(error.message, "/nowhere/config.py: cannot be read")
+      assert.include(error.message, "/nowhere/config.py: cannot be read: there is no such file or folder\n")
+      assert.include(error.message, "give the path")
+    }))
+
+  it.effect("quotes nothing of what is no Python file", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const folder = yield* fs.makeTempDirectoryScoped()
+      assert.include(yield* refused(folder), "not a Python file, but a folder")
+      for (const bytes of [Uint8Array.of(0x80, 2, 0xff), Uint8Array.of(0x41, 0, 0x41)]) {
+        yield* fs.writeFile(`${folder}/model.safetensors`, bytes)
+        assert.include(yield* refused(`${folder}/model.safetensors`), "not a Python file: it is not text\n")
+      }
+      yield* fs.writeFile(`${folder}/large.py`, new Uint8Array(2 ** 20 + 1).fill(0x20))
+      assert.include(yield* refused(`${folder}/large.py`), "not a Python file: it has 1048577 bytes")
+    }))
+
+  it.effect("quotes one short printable line of a file", () =>
+    Effect.gen(function*() {
+      const text = yield* failure(`x = (\u001b[31m ${"y ".repeat(500)}\n`, 1)
+      assert.notInclude(text, "\u001b")
+      assert.isTrue(text.split("\n").every((line) => line.length < 200), text)
     }))
 
   it.effect("says that the interpreter cannot be run", () =>
     Effect.gen(function*() {
       const text = yield* failure(branches, 1, { python: "/nowhere/python" })
       assert.include(text, "config.py: /nowhere/python cannot be run")
+      assert.include(text, "found there is no such file or folder")
+      assert.isBelow(text.length, 200, text)
     }))
 
   it.effect("lets the interpreter's user print and exit", () =>

@@ -26,7 +26,7 @@ const archiveOf = Effect.fnUntraced(function*(entries: ReadonlyArray<Tar.Entry>)
   return { archive: `${folder}/layer_0.tar.gz`, cache, folder }
 })
 
-const refused = [
+const refused: ReadonlyArray<{ readonly name: string; readonly entries: typeof good; readonly tag?: string }> = [
   { name: "a path that leads out", entries: [Tar.file("../escaped", "x"), ...good] },
   { name: "an absolute path", entries: [Tar.file("/tmp/llima-escaped", "x"), ...good] },
   { name: "a folder", entries: [Tar.directory("inner"), ...good] },
@@ -34,7 +34,11 @@ const refused = [
   { name: "a hard link", entries: [...good, Tar.hardlink("other.bin", "weights.bin")] },
   { name: "a name twice", entries: [...good, Tar.file("weights.bin", new Uint8Array(4))] },
   { name: "too many files", entries: [...good, ...Array.from({ length: 80 }, (_, i) => Tar.file(`f${i}`, "x"))] },
-  { name: "no manifest", entries: [Tar.file("weights.bin", new Uint8Array(4))] },
+  {
+    name: "no manifest, which a build for other hardware has not",
+    tag: "OtherTarget",
+    entries: [Tar.file("weights.bin", new Uint8Array(4))]
+  },
   {
     name: "weights of another length",
     entries: [Tar.file("manifest.json", manifest), Tar.file("weights.bin", new Uint8Array(5))]
@@ -58,13 +62,13 @@ layer(NodeServices.layer, { excludeTestServices: true })("openArchive", (it) => 
       assert.deepStrictEqual(yield* fs.readDirectory(cache), [folder.split("/")[0] ?? ""])
     }).pipe(Effect.scoped))
 
-  it.effect.each(refused)("refuses $name", ({ entries }) =>
+  it.effect.each(refused)("refuses $name", ({ entries, tag }) =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
       const { archive, cache, folder } = yield* archiveOf(entries)
       const error = yield* Effect.flip(openArchive(archive, cache))
       assert.strictEqual(error.path, archive)
-      assert.strictEqual(error.reason._tag, "Damaged")
+      assert.strictEqual(error.reason._tag, tag ?? "Damaged")
       assert.isFalse(yield* fs.exists(`${folder}/escaped`))
       assert.isFalse(yield* fs.exists("/tmp/llima-escaped"))
     }).pipe(Effect.scoped))
@@ -76,6 +80,13 @@ layer(NodeServices.layer, { excludeTestServices: true })("openArchive", (it) => 
       yield* fs.writeFileString(archive, "not an archive")
       assert.strictEqual((yield* Effect.flip(openArchive(archive, cache))).reason._tag, "Damaged")
       yield* fs.remove(archive)
-      assert.strictEqual((yield* Effect.flip(openArchive(archive, cache))).reason._tag, "Unreadable")
+      const gone = yield* Effect.flip(openArchive(archive, cache))
+      assert.include(gone.message, "cannot be read: there is no such file or folder; check the output folder")
+      assert.include(gone.message, "`llima-compile MODEL -o OUT --resume`")
+      yield* fs.makeDirectory(archive)
+      assert.include(
+        (yield* Effect.flip(openArchive(archive, cache))).message,
+        "a folder stands where a file belongs"
+      )
     }).pipe(Effect.scoped))
 })

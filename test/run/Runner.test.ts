@@ -24,6 +24,8 @@ const opened = Effect.fnUntraced(function*(name: string, options: BuildOptions =
   return { ...build, runner: yield* open(build.out, { cache: build.cache, threads: 1 }) }
 })
 
+const advice = "expected the output folder of a finished build: give the OUT of `llima-compile MODEL -o OUT`"
+
 const largestDifference = (found: ReadonlyArray<Float32Array>, expected: Float32Array): number => {
   const all = found.flatMap((rows) => Array.from(rows))
   assert.strictEqual(all.length, expected.length)
@@ -177,7 +179,7 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
       const { cache, out } = yield* buildCase(name, { without: ["single_cache_1", "single_post_1"] })
       const error = yield* Effect.flip(Effect.scoped(open(out, { cache, threads: 1 })))
       assert.strictEqual(error.reason._tag, "ProgramsMissing")
-      assert.include(error.message, "single_cache_1, single_post_1")
+      assert.include(error.message, "the build has no CACHE and POST of layer 1, decode; the configuration file")
       assert.include(error.message, "left them out")
     }).pipe(Effect.scoped))
 
@@ -186,8 +188,40 @@ layer(Layer.mergeAll(NodeServices.layer, BuildServices), { excludeTestServices: 
       const fs = yield* FileSystem.FileSystem
       const out = yield* fs.makeTempDirectoryScoped()
       const error = yield* Effect.flip(Effect.scoped(open(out)))
-      assert.strictEqual(error.reason._tag, "Unreadable")
-      assert.include(error.message, "output folder of a finished build")
+      assert.strictEqual(
+        error.message,
+        `${out}: the folder holds no build (no sima_files/devkit/runtime.json); ${advice}`
+      )
+      const nowhere = yield* Effect.flip(Effect.scoped(open(`${out}/nope`)))
+      assert.strictEqual(nowhere.message, `${out}/nope: there is no such file or folder; ${advice}`)
+      yield* fs.writeFileString(`${out}/file`, "")
+      const file = yield* Effect.flip(Effect.scoped(open(`${out}/file`)))
+      assert.strictEqual(file.message, `${out}/file: it is a file, not a folder; ${advice}`)
+    }).pipe(Effect.scoped))
+
+  it.effect("names the target of a build for other hardware", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const { cache, out } = yield* buildCase(name)
+      yield* fs.writeFileString(`${out}/build.json`, JSON.stringify({ request: { target: "mock" } }))
+      const error = yield* Effect.flip(Effect.scoped(open(out, { cache, threads: 1 })))
+      assert.include(error.message, `${out}: built for the target mock, whose programs do not run on this machine`)
+      assert.include(error.message, "--target host")
+    }).pipe(Effect.scoped))
+
+  it.effect.each<readonly [string, string]>([
+    ["{\"format\": 1,", "the file: expected JSON, found "],
+    ["{\"format\": 2}", "format: expected 1, found 2;"],
+    ["{\"format\": 1}", "its content: expected format 1, found Missing key at [\"family\"];"]
+  ])("says in one line what is wrong with the runtime.json %s", ([text, expected]) =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const { cache, out } = yield* buildCase(name)
+      yield* fs.writeFileString(`${out}/sima_files/devkit/runtime.json`, text)
+      const { message } = yield* Effect.flip(Effect.scoped(open(out, { cache, threads: 1 })))
+      assert.include(message, expected)
+      assert.notInclude(message, "\n")
+      assert.include(message, "`llima-compile MODEL -o OUT --resume`, with the options of the build, makes again")
     }).pipe(Effect.scoped))
 
   it.effect("unpacks an archive once, and again when it has changed", () =>

@@ -125,32 +125,6 @@ layer(NodeServices.layer)("expect", (it) => {
     }))
 })
 
-describe("unsupportedArchitecture", () => {
-  const config = JSON.parse(readFileSync(join(root, "unknown-architecture/config.json"), "utf8"))
-
-  it("names the model type, its class, the families and the nearest", () => {
-    const error = Checkpoint.unsupportedArchitecture(
-      "config.json",
-      config.model_type,
-      ["llama", "gemma", "qwen3"],
-      config
-    )
-    checkMentions("unknown-architecture", error)
-    assert.include(error.message, "Lemma9ForCausalLM")
-    assert.include(error.message, "supported families: llama, gemma, qwen3; nearest name: gemma")
-    assert.strictEqual(error[Runtime.errorExitCode], 4)
-  })
-
-  it("says what else the config has, and no nearest family where none is near", () => {
-    const error = Checkpoint.unsupportedArchitecture("config.json", undefined, ["llama"], {
-      num_experts: 8,
-      vision_config: {}
-    })
-    assert.include(error.message, "num_experts (a mixture of experts), vision_config (an image encoder)")
-    assert.notInclude(error.message, "nearest")
-  })
-})
-
 describe("configError", () => {
   it("lists what is wrong, and nothing that is only unsupported beside it", () => {
     const layers = { path: "num_hidden_layers", expected: "a whole number above 0", found: "-2", unsupported: false }
@@ -163,10 +137,12 @@ describe("configError", () => {
     const wrong = configError("config.json", [layers, rope])
     checkMentions("config-negative-layers", wrong)
     assert.notInclude(wrong.message, "spiral")
+    assert.include(wrong.message, "download config.json again")
     assert.strictEqual(wrong[Runtime.errorExitCode], 3)
     const unsupported = configError("config.json", [rope])
     checkMentions("config-unknown-rope", unsupported)
     assert.strictEqual(unsupported[Runtime.errorExitCode], 4)
+    assert.include(unsupported.message, "choose a checkpoint that has no such setting")
   })
 })
 

@@ -24,6 +24,9 @@ const timed = (steps: ReadonlyArray<ReturnType<typeof step>>, budget: typeof lim
     return { order, most, results: yield* Fiber.join(fiber) }
   })
 
+const failed = (exitCode: number): string =>
+  new StepsFailed({ failures: [{ step: "a", message: "a broke", exitCode }], skipped: 1 }).message
+
 describe("walk", () => {
   it.effect("runs at most `jobs` steps at once and gives results in plan order", () =>
     Effect.gen(function*() {
@@ -61,7 +64,14 @@ describe("walk", () => {
       assert.deepStrictEqual(error.failures.map(({ message }) => message), ["a broke", "b broke"])
       assert.strictEqual(error.skipped, 2)
       assert.deepStrictEqual(yield* Ref.get(ended), [])
+      assert.include(error.message, "2 steps were not begun; finished ones are kept, --resume goes on from here")
     }))
+
+  it("counts one step as one, and does not promise to go on where an input is bad", () => {
+    assert.include(failed(7), "1 step was not begun; finished ones are kept")
+    assert.include(failed(3), "1 step was not begun; put that right and run again")
+    assert.notInclude(failed(3), "goes on from here")
+  })
 
   it.effect("interrupts running steps when it is interrupted", () =>
     Effect.gen(function*() {

@@ -156,6 +156,25 @@ layer(NodeServices.layer, { excludeTestServices: true })("Workspace", (it) => {
         yield* fs.writeFileString(root, "x")
         const error = yield* Effect.flip(within(root, () => Effect.void))
         assert.strictEqual(error.path, root)
+        assert.include(error.message, "a file stands where a folder belongs; move it away, or choose another --output")
+      }))
+
+    it.effect.skipIf(process.platform !== "linux")("says where no folder can be made", () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(within("/proc/nope", () => Effect.void))
+        assert.strictEqual(
+          error.message,
+          "/proc/nope: cannot be made or read: there is no such file or folder; check the path, or choose another --output"
+        )
+      }))
+
+    it.effect("says that a folder stands where a file belongs", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const root = yield* folder
+        yield* fs.makeDirectory(`${root}/${archive}`, { recursive: true })
+        const error = yield* Effect.flip(within(root, (workspace) => put(workspace, archive, "x"), true))
+        assert.include(error.message, "a folder stands where a file belongs; move it away")
       }))
   })
 

@@ -144,7 +144,6 @@ const types: Readonly<Record<string, Reader>> = {
         yarnAttention(factor, settings.mscale || undefined, settings.mscale_all_dim || undefined)
     })),
   longrope,
-  // no config of Hugging Face says it: a GGUF file holds the factors themselves
   divided: ({ name, path, rotary, settings, theta }) =>
     Result.map(factorsOf(path, "factors", settings.factors, rotary / 2), (factors) => ({
       name,
@@ -152,6 +151,9 @@ const types: Readonly<Record<string, Reader>> = {
       attentionFactor: settings.attention_factor ?? 1
     }))
 }
+
+// No config of Hugging Face says `divided`: a GGUF file holds the factors themselves.
+const named = Object.keys(types).filter((type) => type !== "divided")
 
 // Published models go to 1e8; in float32 the periods must stay finite.
 const MOST_THETA = 1e30
@@ -163,7 +165,7 @@ export const ropeOf = (question: RopeQuestion): Read<Rope> => {
   const type = settings.rope_type ?? settings.type ?? "default"
   const reader = Object.hasOwn(types, type) ? types[type] : undefined
   if (reader === undefined) {
-    return Result.fail(unsupported(`${path}.${key}`, `one of ${Object.keys(types).join(", ")}`, show(type)))
+    return Result.fail(unsupported(`${path}.${key}`, `one of ${named.join(", ")}`, show(type)))
   }
   if (theta <= 1 || theta > MOST_THETA) {
     return Result.fail(wrong("rope_theta", `a number above 1, at most ${MOST_THETA}`, `${theta}`))

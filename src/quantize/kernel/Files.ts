@@ -1,10 +1,8 @@
 // Synchronous calls of node:fs in worker threads: Work.ts says why.
 import { closeSync, openSync, readSync, writeSync } from "node:fs"
+import { faultOf } from "../../tensor/Fault.ts"
 import type { ByteRange } from "../../tensor/Tensor.ts"
 import type { Answer } from "./Task.ts"
-
-/** What of a failed call is worth saying. */
-const detailOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
 
 const isFull = (cause: unknown): boolean =>
   cause instanceof Error && "code" in cause && (cause.code === "ENOSPC" || cause.code === "EDQUOT")
@@ -31,7 +29,7 @@ export class Files {
   readonly #open: Array<number> = []
 
   source({ file, length, offset }: ByteRange) {
-    const unreadable = (cause: unknown): Answer => ({ kind: "unreadable", file, detail: detailOf(cause) })
+    const unreadable = (cause: unknown): Answer => ({ kind: "unreadable", file, detail: faultOf(cause) })
     const fd = attempt(() => openSync(file, "r"), unreadable)
     this.#open.push(fd)
     return (bytes: Uint8Array, address: number, from: number, count: number): void => {
@@ -50,7 +48,7 @@ export class Files {
     const failed = (offset: number, count: number) => (cause: unknown): Answer =>
       isFull(cause)
         ? { kind: "full", file, offset, bytes: count }
-        : { kind: "unwritable", file, detail: detailOf(cause) }
+        : { kind: "unwritable", file, detail: faultOf(cause) }
     const fd = attempt(() => openSync(file, "r+"), failed(0, 0))
     this.#open.push(fd)
     return (bytes: Uint8Array, address: number, count: number, at: number): void => {

@@ -42,8 +42,7 @@ const architectureOf = (meta: Metadata): Read<{ readonly architecture: string; r
           modelType: architecture.slice(0, 100),
           architectures: [key],
           families: Object.keys(layouts),
-          nearest: undefined,
-          hints: []
+          findings: ["use a GGUF file of one of these, or the model's Hugging Face folder if its family is supported"]
         })
       )
     }
