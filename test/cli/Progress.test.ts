@@ -184,6 +184,7 @@ const fakeTerminal = () => {
   }
   const layer = Layer.succeed(Screen, {
     live: true,
+    asks: false,
     columns: () => 100,
     rows: () => 24,
     write,
