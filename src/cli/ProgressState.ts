@@ -115,7 +115,7 @@ const plainEvery = 2000
 
 /**
  * Lines to print where nothing can be redrawn: one when a stage ends, and one when it passes a tenth of its work if the last line, printed
- * at `said`, is two seconds old.
+ * at `said`, is two seconds old. Nothing is said of work that was kept.
  */
 export const plainLines = (
   before: ProgressState,
@@ -135,7 +135,8 @@ export const plainLines = (
       ]
     }
     const tenth = (at: StageState) => Math.floor(fraction(at) * 10)
-    if (now - said < plainEvery || tenth(stage) <= tenth(earlier) || stage.done >= stage.total) return []
+    if (stage.reused > earlier.reused || now - said < plainEvery) return []
+    if (tenth(stage) <= tenth(earlier) || stage.done >= stage.total) return []
     const left = remaining(after, now)
     return [
       `${stage.name}: ${Math.floor(fraction(stage) * 100)} %, ${amount(stage, now)}${

@@ -138,6 +138,12 @@ describe("plainLines", () => {
     assert.strictEqual(lines[4], "QUANTIZE: 50 %, 477 MiB of 954 MiB  51 MB/s, about 16.7 s left")
     assert.strictEqual(lines.at(-1), "QUANTIZE: done in 20.0 s, 954 MiB of 954 MiB  50 MB/s")
   })
+  it("say nothing of work that was kept", () => {
+    const before = after([0, planned])
+    const kept = update(before, advanced("QUANTIZE", 500e6, true), 5000)
+    assert.deepStrictEqual(plainLines(before, kept, 5000, 0), [])
+    assert.lengthOf(plainLines(kept, update(kept, advanced("QUANTIZE", 100e6), 6000), 6000, 0), 1)
+  })
   it("wait two seconds before they speak again", () => {
     assert.deepEqual(linesOf(10), ["QUANTIZE: done in 1.0 s, 954 MiB of 954 MiB  1000 MB/s"])
     assert.lengthOf(linesOf(50), 3)
