@@ -10,6 +10,7 @@ import { stages } from "../stage/registry.ts"
 import { compilerFor } from "../stage/Services.ts"
 import { formatBuild, formatHead, formatPlan, type PlanView } from "./Report.ts"
 import { Screen } from "./Screen.ts"
+import { remark } from "./Session.ts"
 import { verifiedText } from "./VerifiedText.ts"
 
 const kinds = { huggingface: "Hugging Face", gguf: "GGUF", quantized: "quantised before" } as const
@@ -88,8 +89,8 @@ export const build = (request: CompileRequest) =>
     : Effect.gen(function*() {
       const screen = yield* Screen
       const { planned, view } = yield* look(request)
-      yield* Console.error(formatHead(view))
+      yield* remark(formatHead(view))
       const report = yield* (yield* Compiler).build(planned)
-      yield* Console.error(buildText(report, request, screen.peakMemory()))
+      yield* remark(buildText(report, request, screen.peakMemory()))
       yield* Console.log(report.output)
     }).pipe(Effect.provide(compilerFor(request)))

@@ -1,24 +1,26 @@
 import { Effect, Option, Path } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { CompileLoraRequest } from "../plan/Request.ts"
-import { logFlags, textOption } from "./Flags.ts"
+import { logFlags, pathOption } from "./Flags.ts"
 import { outputFolder, usage } from "./Options.ts"
 import { session } from "./Session.ts"
+import { pathArgument, pathFlag } from "./Values.ts"
 
 /** `llima-compile-lora`: `handle` compiles one adapter for a base model that is compiled already. */
 export const compileLoraCommand = <E, R>(handle: (request: CompileLoraRequest) => Effect.Effect<void, E, R>) =>
   Command.make("llima-compile-lora", {
-    basePath: Argument.String("BASE_PATH").pipe(
+    basePath: pathArgument("BASE_PATH", "directory").pipe(
       Argument.withDescription("Folder of the base model, Hugging Face format")
     ),
-    loraPath: Argument.String("LORA_PATH").pipe(Argument.withDescription("Folder of the adapter")),
-    weightMapPath: Flag.String("weight_map_path").pipe(
+    loraPath: pathArgument("LORA_PATH", "directory").pipe(Argument.withDescription("Folder of the adapter")),
+    weightMapPath: pathFlag("weight_map_path", "directory").pipe(
       Flag.withAlias("w"),
       Flag.withMetavar("MPK_DIR"),
       Flag.withDescription("The mpk folder of the base model's build, which holds weight_map.json [required]")
     ),
-    output: textOption(
+    output: pathOption(
       "output",
+      "directory",
       "DIR",
       "Folder for the adapter's .npy files",
       "the adapter's name; NAME_out where that is the adapter itself"

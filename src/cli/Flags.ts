@@ -2,6 +2,7 @@ import { Effect, Option } from "effect"
 import { Argument, CliError, type Command, Flag } from "effect/cli"
 import { defaults, keepModes, packModes, qualities, targets, verifyModes } from "../plan/Request.ts"
 import { parseSize } from "./Size.ts"
+import { pathArgument, pathFlag, type PathKind, wholeFlag } from "./Values.ts"
 
 /** A switch that is off unless given; there is no `--no-…`. */
 export const off = (name: string, description: string): Flag.Flag<boolean> =>
@@ -15,7 +16,7 @@ const described = (description: string, standard: string | number) => `${descrip
 
 /** A whole number; its range is checked with the others, so that all mistakes show at once. */
 export const whole = (name: string, description: string, standard: number): Flag.Flag<number> =>
-  Flag.Int(name).pipe(
+  wholeFlag(name).pipe(
     Flag.withMetavar("N"),
     Flag.withDescription(described(description, standard)),
     Flag.withDefault(standard)
@@ -23,7 +24,7 @@ export const whole = (name: string, description: string, standard: number): Flag
 
 /** A whole number that may be left out; `standard` says what happens then. */
 export const wholeOption = (name: string, description: string, standard: string): Flag.Flag<Option.Option<number>> =>
-  Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(described(description, standard)), Flag.optional)
+  wholeFlag(name).pipe(Flag.withMetavar("N"), Flag.withDescription(described(description, standard)), Flag.optional)
 
 /** Any text that may be left out. */
 export const textOption = (
@@ -37,6 +38,25 @@ export const textOption = (
     Flag.withDescription(described(description, standard)),
     Flag.optional
   )
+
+/** A path that may be left out. */
+export const pathOption = (
+  name: string,
+  kind: PathKind,
+  metavar: string,
+  description: string,
+  standard: string
+): Flag.Flag<Option.Option<string>> =>
+  pathFlag(name, kind).pipe(
+    Flag.withMetavar(metavar),
+    Flag.withDescription(described(description, standard)),
+    Flag.optional
+  )
+
+/** The output folder of a build. */
+export const outArgument: Argument.Argument<string> = pathArgument("OUT", "directory").pipe(
+  Argument.withDescription("Output folder of a build")
+)
 
 /** One of a few words; they and the default stand in the description. */
 export const choice = <const Names extends ReadonlyArray<string>>(
@@ -94,15 +114,19 @@ const stage = (name: string, description: string) =>
 
 /** Every option of `llima-compile`, which `llima plan` takes too. */
 export const compileFlags = {
-  modelPath: Argument.String("MODEL_PATH").pipe(
+  modelPath: pathArgument("MODEL_PATH", "either").pipe(
     Argument.withDescription("Hugging Face folder, .gguf file, or pre-quantised folder (compressed tensors, GPTQ, AWQ)")
   ),
-  output: textOption("output", "DIR", "Output folder", "the model's name; NAME_out where that is the model itself")
-    .pipe(
-      Flag.withAlias("o")
-    ),
-  configurationFile: textOption(
+  output: pathOption(
+    "output",
+    "directory",
+    "DIR",
+    "Output folder",
+    "the model's name; NAME_out where that is the model itself"
+  ).pipe(Flag.withAlias("o")),
+  configurationFile: pathOption(
     "configuration_file",
+    "file",
     "FILE",
     "Precision by layer: a Python file with get_layer_configuration(model_properties, layer), or .json rules",
     "BF16 everywhere"
@@ -137,7 +161,7 @@ export const compileFlags = {
     ),
     Flag.atLeast(0)
   ),
-  loraPath: Flag.String("lora_path").pipe(
+  loraPath: pathFlag("lora_path", "directory").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription("Folder of the adapter; one for each --lora_name [default: none]"),
     Flag.atLeast(0)
@@ -154,8 +178,9 @@ export const compileFlags = {
     "What to compile for: this machine's CPU, SiMa's Modalix, or a mock for tests",
     defaults.target
   ),
-  python: textOption(
+  python: pathOption(
     "python",
+    "file",
     "PATH",
     "Run the configuration file with this interpreter instead of the sandbox",
     "the sandbox"
@@ -181,12 +206,3 @@ export const compileFlags = {
 
 /** The values of `compileFlags`. */
 export type CompileOptions = Command.Command.Config.Infer<typeof compileFlags>
-
-/** Short options that take a value. */
-const valued = /^-([ojcw])([^=].*)$/
-
-/** `-j4` and `-oDIR` as the parser wants them: `-j=4`; what follows `--` is left alone. */
-export const attached = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const end = args.indexOf("--")
-  return args.map((arg, position) => end >= 0 && position > end ? arg : arg.replace(valued, "-$1=$2"))
-}

@@ -8,6 +8,7 @@ import { provenancePath, readProvenance } from "../stage/Provenance.ts"
 import { compilerFor } from "../stage/Services.ts"
 import { HostManifest, MANIFEST } from "../target/HostManifest.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
+import { InputInvalid } from "./InputInvalid.ts"
 import { provenanceLines } from "./InspectBuild.ts"
 import type { InspectRequest } from "./Llima.ts"
 import { formatSize } from "./Size.ts"
@@ -172,12 +173,33 @@ const checkpointFacts = (folder: string) =>
     return found
   }).pipe(Effect.provide(compilerFor(CompileRequest.make({ modelPath: folder, output: folder }))))
 
+/** Fails where there is nothing that `inspect` knows, and says what it knows. */
+const checkInspectable = Effect.fnUntraced(function*(target: string) {
+  const fs = yield* FileSystem.FileSystem
+  const invalid = (found: string) =>
+    new InputInvalid({
+      path: target,
+      expected: "a model (a Hugging Face folder or a .gguf file), an archive (.tar.gz) or the output folder of a build",
+      found
+    })
+  const { type } = yield* Effect.mapError(
+    fs.stat(target),
+    ({ message, reason }) => invalid(reason._tag === "NotFound" ? "no such file or folder" : message)
+  )
+  if (type !== "Directory") return
+  const names = yield* Effect.mapError(fs.readDirectory(target), ({ message }) => invalid(message))
+  const [archive] = names.filter((name) => name.endsWith(".tar.gz"))
+  if (archive !== undefined) return yield* invalid(`a folder of archives; name one of them: ${archive}`)
+  if (names.length === 0) return yield* invalid("an empty folder")
+})
+
 /** `llima inspect`: what a checkpoint, an archive or a build holds; recognised by what is there. */
 export const inspect = Effect.fn("Inspect.inspect")(function*({ json, path: given }: InspectRequest) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const target = path.resolve(given)
   const isBuild = yield* Effect.orElseSucceed(fs.exists(path.join(target, runtimeConfigPath)), () => false)
+  if (!isBuild) yield* checkInspectable(target)
   const facts = target.endsWith(".tar.gz")
     ? yield* archiveFacts(target)
     : isBuild

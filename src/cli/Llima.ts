@@ -2,11 +2,12 @@ import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { CompileRequest, RunRequest } from "../plan/Request.ts"
 import { handleCompile } from "./Compile.ts"
-import { compileFlags, logFlags, off, textOption } from "./Flags.ts"
+import { compileFlags, logFlags, off, outArgument, pathOption } from "./Flags.ts"
 import { NotBuilt } from "./NotBuilt.ts"
 import { checkCompile, usage } from "./Options.ts"
 import { runCommand } from "./Run.ts"
 import { session } from "./Session.ts"
+import { pathArgument } from "./Values.ts"
 
 /** What `llima inspect` is asked: a checkpoint, an archive, or a build's output folder. */
 export interface InspectRequest {
@@ -39,7 +40,7 @@ export type Handler<Request, E, R> = (request: Request) => Effect.Effect<void, E
 
 const notBuilt = (name: string, description: string, instead: string) =>
   Command.make(name, {
-    out: Argument.String("OUT").pipe(Argument.withDescription("Output folder of a build")),
+    out: outArgument,
     ...logFlags
   }, (options) => session(options, Effect.fail(new NotBuilt({ command: `llima ${name}`, instead })), "")).pipe(
     Command.withDescription(`${description} (not built yet)`)
@@ -64,7 +65,7 @@ export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>({ inspect, 
         Command.withExamples([{ command: "llima plan Llama-3.2-3B-Instruct -c precision.py" }])
       ),
       Command.make("inspect", {
-        path: Argument.String("PATH").pipe(
+        path: pathArgument("PATH", "either").pipe(
           Argument.withDescription("Checkpoint, archive, or output folder of a build")
         ),
         json: off("json", "Print one JSON object"),
@@ -76,14 +77,20 @@ export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>({ inspect, 
       ),
       runCommand(run),
       Command.make("verify", {
-        out: Argument.String("OUT").pipe(Argument.withDescription("Output folder of a build")),
+        out: outArgument,
         mode: Argument.Literals("MODE", ["quick", "full"]).pipe(
           Argument.withDescription(
             "quick: every program on a short text; full: longer text, and the distribution at the end [default: quick]"
           ),
           Argument.withDefault("quick" as const)
         ),
-        model: textOption("model", "MODEL_PATH", "The checkpoint that the build was made of", "as build.json names it"),
+        model: pathOption(
+          "model",
+          "either",
+          "MODEL_PATH",
+          "The checkpoint that the build was made of",
+          "as build.json names it"
+        ),
         json: off("json", "Print one JSON object"),
         ...logFlags
       }, (options) =>
@@ -111,8 +118,10 @@ export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>({ inspect, 
         ),
       notBuilt("serve", "Serves a build over HTTP", "llima run OUT --json answers one prompt"),
       Command.make("report", {
-        out: Argument.String("OUT").pipe(Argument.withDescription("Output folder of a build")),
-        file: textOption("output", "FILE", "Where the page goes", "report.html in OUT").pipe(Flag.withAlias("o")),
+        out: outArgument,
+        file: pathOption("output", "file", "FILE", "Where the page goes", "report.html in OUT").pipe(
+          Flag.withAlias("o")
+        ),
         ...logFlags
       }, (options) => session(options, report({ out: options.out, file: Option.getOrUndefined(options.file) }), ""))
         .pipe(

@@ -1,11 +1,9 @@
-import { Cause, Effect, Exit, Layer, Runtime } from "effect"
+import { Cause, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
-import { attached } from "./Flags.ts"
-import { interruptedCode, logging, type SessionOptions, tell, Told } from "./Session.ts"
-import { presenter } from "./Usage.ts"
-
-/** Exit codes that are not an error's own. */
-export const usageCode = 2
+import { attached, loggingOf } from "./CommandLine.ts"
+import { completions, describe } from "./Completions.ts"
+import { interruptedCode, logging, tell, Told } from "./Session.ts"
+import { presenter, usageCode } from "./Usage.ts"
 
 /** Usage errors leave with 2, help with 0, interruptions with 130, failures with their own code. */
 export const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
@@ -19,27 +17,13 @@ export const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
 /** Hands `exitCode` to the platform. */
 export const teardown: Runtime.Teardown = (exit, onExit) => onExit(exitCode(exit))
 
-const quiet: SessionOptions = { logLevel: "Warn", logFormat: "text" }
-const debugging: SessionOptions = { logLevel: "Debug", logFormat: "text" }
-
 /** What fails outside a command's session (parsing, a bug of ours) is told in one line too. */
 const report = (args: ReadonlyArray<string>) => (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   const error = Cause.squash(cause)
   if (error instanceof Told || CliError.isCliError(error) || Cause.hasInterruptsOnly(cause)) return Effect.void
-  const options =
-    args.some((arg, position) =>
-        arg === "--log_level=DEBUG" || (arg === "--log_level" && args[position + 1] === "DEBUG")
-      )
-      ? debugging
-      : quiet
+  const options = loggingOf(args)
   return Effect.provide(Effect.asVoid(tell(options, cause)), logging(options))
 }
-
-const settings = Layer.mergeAll(
-  CliOutput.layerPresenter(presenter),
-  // No wizard; the log level is ours, by its documented name.
-  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
-)
 
 /** A program from its command and its arguments; fails only with what `exitCode` reads, after the user has been told. */
 export const program = <const Name extends string, Input, E, R, ContextInput>(
@@ -47,7 +31,14 @@ export const program = <const Name extends string, Input, E, R, ContextInput>(
   version: string,
   args: ReadonlyArray<string>
 ) =>
-  Effect.suspend(() => Command.runWith(command, { version })(attached(args))).pipe(
-    Effect.tapCause(report(args)),
-    Effect.provide(settings)
-  )
+  Effect.suspend(() => {
+    const described = describe(command)
+    return Command.runWith(command, { version })(attached(described, args)).pipe(
+      Effect.tapCause(report(args)),
+      Effect.provide([
+        CliOutput.layerPresenter(presenter(described, args)),
+        // No wizard; the log level is ours, by its documented name.
+        CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, completions] })
+      ])
+    )
+  })

@@ -6,8 +6,8 @@ import { Screen } from "./Screen.ts"
 const hideCursor = "\x1b[?25l"
 /** gives the cursor back after `hideCursor` */
 export const showCursor = "\x1b[?25h"
-/** cursor up `lines`, then erase to the end of the screen */
-const eraseUp = (lines: number) => `\x1b[${lines}A\x1b[0J`
+/** cursor to the start of its line, for Ctrl-C is echoed as ^C, up `lines`, then erase to the end of the screen */
+const eraseUp = (lines: number) => `\r\x1b[${lines}A\x1b[0J`
 
 /** Faster than the eye reads figures, slow enough to cost nothing. */
 const redraw = Duration.millis(100)

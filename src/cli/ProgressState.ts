@@ -49,41 +49,65 @@ export const remaining = (state: ProgressState, now: number): number | undefined
   return elapsed < 0.5 || left <= 0 || fresh < 0.02 * all ? undefined : elapsed * left / fresh
 }
 
-/** `1.2 of 3.0 GiB  850 MB/s`, or `12 of 30`; the rate is over this run's work in the stage. */
-export const amount = (stage: StageState, now: number): string => {
-  if (stage.unit === "steps") return `${stage.done} of ${stage.total}`
+/** `850 MB/s`, over this run's work in the stage; undefined of steps, and while it is a guess. */
+const rate = (stage: StageState, now: number): string | undefined => {
   const took = stage.started === undefined ? 0 : seconds(stage.started, stage.ended ?? now)
   const fresh = stage.done - stage.reused
-  const rate = took > 0.05 && fresh > 0 ? `  ${(fresh / took / 1e6).toFixed(0)} MB/s` : ""
-  return `${formatSize(stage.done)} of ${formatSize(stage.total)}${rate}`
+  return stage.unit === "bytes" && took > 0.05 && fresh > 0 ? `${(fresh / took / 1e6).toFixed(0)} MB/s` : undefined
 }
 
-const barWidth = 20
+const done = ({ done, total, unit }: StageState): string =>
+  unit === "steps" ? `${done} of ${total}` : `${formatSize(done)} of ${formatSize(total)}`
+
+const joined = (fields: ReadonlyArray<string | undefined>): string =>
+  fields.filter((field) => field !== undefined).join("  ")
+
+/** `1.2 GiB of 3.0 GiB  850 MB/s`, or `12 of 30`. */
+export const amount = (stage: StageState, now: number): string => joined([done(stage), rate(stage, now)])
 
 /** What is said from the first Ctrl-C on. */
 export const stoppingText = "stopping; Ctrl-C again ends at once"
 
+/** What the lines of stages have; wider ones first. A narrow terminal loses whole fields, never digits. */
+const layouts = [
+  { bar: 20, amount: true, time: true, rate: true },
+  { bar: 20, amount: true, time: true, rate: false },
+  { bar: 20, amount: true, time: false, rate: false },
+  { bar: 10, amount: true, time: false, rate: false },
+  { bar: 4, amount: true, time: false, rate: false },
+  { bar: 10, amount: false, time: false, rate: false },
+  { bar: 4, amount: false, time: false, rate: false },
+  { bar: 0, amount: false, time: false, rate: false }
+] as const
+
+const stageLine = (stage: StageState, now: number, name: number, layout: (typeof layouts)[number]): string => {
+  const part = fraction(stage)
+  const full = Math.floor(part * layout.bar)
+  const bar = layout.bar > 0 ? ` ${"━".repeat(full)}${"╌".repeat(layout.bar - full)}` : ""
+  const { ended, started } = stage
+  return joined([
+    `${stage.name.padEnd(name)}${bar} ${String(Math.floor(part * 100)).padStart(3)} %`,
+    layout.amount && started !== undefined ? done(stage) : undefined,
+    layout.rate ? rate(stage, now) : undefined,
+    layout.time && started !== undefined && ended !== undefined ? formatSeconds(seconds(started, ended)) : undefined
+  ])
+}
+
 /** The block at the bottom of a terminal: one line a stage, then the job's time so far and left. */
 export const block = (state: ProgressState, now: number, columns: number, stopping = false): ReadonlyArray<string> => {
   if (state.stages.length === 0) return []
-  const name = Math.max(...state.stages.map(({ name }) => name.length))
-  const lines = state.stages.map((stage) => {
-    const part = fraction(stage)
-    const full = Math.floor(part * barWidth)
-    const bar = `${"━".repeat(full)}${"╌".repeat(barWidth - full)}`
-    const time = stage.ended !== undefined && stage.started !== undefined
-      ? `  ${formatSeconds(seconds(stage.started, stage.ended))}`
-      : ""
-    const facts = stage.started === undefined ? "" : `  ${amount(stage, now)}${time}`
-    return `${stage.name.padEnd(name)} ${bar} ${String(Math.floor(part * 100)).padStart(3)} %${facts}`
-  })
+  const width = Math.max(1, columns - 1)
+  const fits = (line: string) => line.length <= width
+  const name = Math.max(...state.stages.map((stage) => stage.name.length))
+  const drawn = layouts.map((layout) => state.stages.map((stage) => stageLine(stage, now, name, layout)))
+  const so = `${formatSeconds(seconds(state.began, now))} so far`
   const left = remaining(state, now)
-  const total = stopping
-    ? stoppingText
-    : `${formatSeconds(seconds(state.began, now))} so far${
-      left === undefined ? "" : `, about ${formatSeconds(left)} left`
-    }`
-  return [...lines, total].map((line) => line.slice(0, Math.max(1, columns - 1)))
+  const about = left === undefined ? undefined : `about ${formatSeconds(left)} left`
+  const totals = stopping ? [stoppingText, "stopping"] : about === undefined ? [so] : [`${so}, ${about}`, about]
+  return [
+    ...drawn.find((lines) => lines.every(fits)) ?? drawn.at(-1) ?? [],
+    totals.find(fits) ?? totals.at(-1) ?? ""
+  ].map((line) => line.slice(0, width))
 }
 
 /** Milliseconds without a line after which one says how far a stage is. */
@@ -91,7 +115,7 @@ const plainEvery = 2000
 
 /**
  * Lines to print where nothing can be redrawn: one when a stage ends, and one when it passes a tenth of its work if the last line, printed
- * at `said`, is two seconds old.
+ * at `said`, is two seconds old. Nothing is said of work that was kept.
  */
 export const plainLines = (
   before: ProgressState,
@@ -111,7 +135,8 @@ export const plainLines = (
       ]
     }
     const tenth = (at: StageState) => Math.floor(fraction(at) * 10)
-    if (now - said < plainEvery || tenth(stage) <= tenth(earlier) || stage.done >= stage.total) return []
+    if (stage.reused > earlier.reused || now - said < plainEvery) return []
+    if (tenth(stage) <= tenth(earlier) || stage.done >= stage.total) return []
     const left = remaining(after, now)
     return [
       `${stage.name}: ${Math.floor(fraction(stage) * 100)} %, ${amount(stage, now)}${

@@ -1,6 +1,6 @@
 import { Console, Effect, FileSystem, Path } from "effect"
 import { readProvenance, reportPath } from "../stage/Provenance.ts"
-import { InputInvalid } from "./Generate.ts"
+import { InputInvalid } from "./InputInvalid.ts"
 import type { ReportRequest } from "./Llima.ts"
 
 /** `llima report`: renders a build's report from its build.json again; prints where it is. */

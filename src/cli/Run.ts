@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import type { RunInput, RunRequest } from "../plan/Request.ts"
-import { logFlags, off, textOption, whole, wholeOption } from "./Flags.ts"
+import { logFlags, off, outArgument, pathOption, textOption, whole, wholeOption } from "./Flags.ts"
 import { usage } from "./Options.ts"
 import { session } from "./Session.ts"
 
@@ -13,11 +13,11 @@ const real = (name: string, description: string, standard: string) =>
   )
 
 const runFlags = {
-  out: Argument.String("OUT").pipe(Argument.withDescription("Output folder of a build")),
+  out: outArgument,
   prompt: textOption("prompt", "TEXT", "Text to go on from; with --chat, one message", "none"),
-  promptIds: textOption("prompt_ids", "FILE.json", "Prompt as a JSON array of token ids", "none"),
+  promptIds: pathOption("prompt_ids", "file", "FILE.json", "Prompt as a JSON array of token ids", "none"),
   chat: off("chat", "Talk through the model's chat template; without --prompt, on the terminal"),
-  image: textOption("image", "FILE", "A picture to show to a model that sees", "none"),
+  image: pathOption("image", "file", "FILE", "A picture to show to a model that sees", "none"),
   lora: textOption("lora", "NAME", "Adapter of the build to switch on", "none"),
   maxNewTokens: whole("max_new_tokens", "Tokens to generate at most", 128),
   ignoreEos: off("ignore_eos", "Go on past the model's end token"),
@@ -25,7 +25,7 @@ const runFlags = {
   topK: wholeOption("top_k", "Choose among this many likeliest tokens", "all"),
   topP: real("top_p", "Choose among the likeliest tokens that have this share of the probability", "1"),
   seed: wholeOption("seed", "Seed of the choice", "0"),
-  logits: textOption("logits", "FILE.npy", "Write the prompt's logits, [tokens x vocabulary] float32", "none"),
+  logits: pathOption("logits", "file", "FILE.npy", "Write the prompt's logits, [tokens x vocabulary] float32", "none"),
   json: off("json", "Print one JSON object: prompt_ids, ids, text, timings"),
   exact: off("exact", "Add up in float32: slow, for comparisons"),
   ...logFlags

@@ -1,9 +1,11 @@
 import { Context } from "effect"
 
-/** Where progress is drawn; the programs give stderr. */
+/** Where progress is drawn and a person is asked; the programs give stderr. */
 export interface Screen {
   /** a terminal that can be redrawn */
   readonly live: boolean
+  /** somebody types there: stdin is a terminal */
+  readonly asks: boolean
   readonly columns: () => number
   readonly rows: () => number
   readonly write: (text: string) => void
@@ -17,6 +19,7 @@ export interface Screen {
 export const Screen: Context.Reference<Screen> = Context.Reference<Screen>("llima/cli/Screen", {
   defaultValue: () => ({
     live: false,
+    asks: false,
     columns: () => 80,
     rows: () => 24,
     write: () => {},

@@ -1,4 +1,4 @@
-import { Cause, Console, Data, Effect, Exit, Layer, Logger, References, Runtime } from "effect"
+import { Cause, Console, Context, Data, Effect, Exit, Layer, Logger, References, Runtime } from "effect"
 import { CliError } from "effect/cli"
 import { Progress } from "../stage/Progress.ts"
 import { layerLive, layerLogged, layerPlain } from "./ProgressDisplay.ts"
@@ -24,6 +24,23 @@ export const logging = ({ logFormat, logLevel }: SessionOptions): Layer.Layer<ne
   Layer.mergeAll(
     Layer.succeed(References.MinimumLogLevel, logLevel),
     Logger.layer([Logger.withConsoleError(logFormat === "json" ? Logger.formatJson : textFormat)])
+  )
+
+/** Tells the user of what happens around the work: a line, or a record of a JSON log. */
+export const notice = (options: SessionOptions, text: string): Effect.Effect<void> =>
+  options.logFormat === "json" ? Effect.provide(Effect.logWarning(text), logging(options)) : Console.error(text)
+
+/** How the command that runs talks; `session` says it. */
+const Talk: Context.Reference<SessionOptions> = Context.Reference<SessionOptions>("llima/cli/Talk", {
+  defaultValue: () => ({ logLevel: "Warn", logFormat: "text" })
+})
+
+/** A remark of the work for people, as progress is: on stderr, but not at ERROR; in a JSON log a record at INFO. */
+export const remark = (text: string): Effect.Effect<void> =>
+  Effect.flatMap(
+    Talk,
+    ({ logFormat, logLevel }) =>
+      logLevel === "Error" ? Effect.void : logFormat === "json" ? Effect.logInfo(text) : Console.error(text)
   )
 
 const levels: Readonly<Record<string, string>> = { Warn: "WARNING" }
@@ -94,8 +111,9 @@ export const session = <A, E, R>(
     ),
     Effect.onExit((exit) =>
       Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-        ? Console.error(`interrupted${afterInterrupt === "" ? "" : `: ${afterInterrupt}`}`)
+        ? notice(options, `interrupted${afterInterrupt === "" ? "" : `: ${afterInterrupt}`}`)
         : Effect.void
     ),
-    Effect.provide(logging(options))
+    Effect.provide(logging(options)),
+    Effect.provideService(Talk, options)
   )

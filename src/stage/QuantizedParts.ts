@@ -1,4 +1,4 @@
-import { Effect, FileSystem } from "effect"
+import { Effect, FileSystem, LogLevel } from "effect"
 import { check } from "../onnx/Check.ts"
 import type { Graph } from "../onnx/Graph.ts"
 import { decode, encode } from "../onnx/OnnxFile.ts"
@@ -16,6 +16,7 @@ import { guard } from "../quantize/WeightFacts.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
 import { told } from "./Intake.ts"
 import { linkWeights } from "./Links.ts"
+import { formatSize } from "./report/Units.ts"
 import { InputMissing } from "./StageError.ts"
 import { Workspace } from "./Workspace.ts"
 
@@ -35,23 +36,46 @@ const kernelDType = ({ dtype, name }: Tensor): Effect.Effect<KernelDType> => {
   return known === undefined ? Effect.die(new Error(`${name}: no kernel writes ${dtype}`)) : Effect.succeed(known)
 }
 
-const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(2)
-
 const bytesIn = ({ coded, range }: Tensor): number =>
   coded === undefined
     ? range.length
     : Object.values(coded.pieces).reduce((total, piece) => total + piece.range.length, 0)
 
-/** `…q_proj.weight, [576 × 576], gguf/Q4_1 → int4 (exact), 0.20 → 0.24 MiB`. */
-const said = (tensor: Tensor, becomes: string, after: number): Effect.Effect<void> =>
-  Effect.logInfo(
-    `${tensor.name}, [${tensor.shape.join(" × ")}], ${tensor.coded?.format ?? tensor.dtype} → ${becomes}, ${
-      mebibytes(bytesIn(tensor))
-    } → ${mebibytes(after)} MiB`
+const numbers = new WeakMap<Plan, ReadonlyMap<string, string>>()
+
+/** `27/147` of every tensor that the build writes, by blob and name. Places in the plan: what ends when differs from run to run. */
+const numbersOf = (plan: Plan): ReadonlyMap<string, string> => {
+  const known = numbers.get(plan)
+  if (known !== undefined) return known
+  const written = plan.job.model.facts.layers.flatMap((_, layer) =>
+    blobsOf(plan.job, layer).flatMap(({ layout, name }) =>
+      [...layout.weights, ...layout.numbers].map((tensor) => `${name} ${tensor.name}`)
+    )
+  )
+  const made = new Map(written.map((key, at) => [key, `${at + 1}/${written.length}`]))
+  numbers.set(plan, made)
+  return made
+}
+
+/** Logs at INFO; the text is made only where it is shown. */
+const inform = Effect.fnUntraced(function*(text: () => string | undefined) {
+  if (!(yield* LogLevel.isEnabled("Info"))) return
+  const shown = text()
+  if (shown !== undefined) yield* Effect.logInfo(shown)
+})
+
+/** `[27/147] …q_proj.weight, [576 × 576], gguf/Q4_1 → int4 (exact), 203 KiB → 182 KiB`. */
+const said = (plan: Plan, blob: Blob, tensor: Tensor, becomes: string, after: number): Effect.Effect<void> =>
+  inform(() =>
+    `[${numbersOf(plan).get(`${blob.name} ${tensor.name}`) ?? "-"}] ${tensor.name}, [${tensor.shape.join(" × ")}], ${
+      tensor.coded?.format ?? tensor.dtype
+    } → ${becomes}, ${formatSize(bytesIn(tensor))} → ${formatSize(after)}`
   )
 
 /** One weight's codes into the blob's file; `taken` says what that means of a tensor that was quantised before. */
 const writeWeight = Effect.fn("quantize.writeWeight")(function*(
+  plan: Plan,
+  blob: Blob,
   tensor: Tensor,
   file: string,
   weight: PlacedWeight,
@@ -74,11 +98,12 @@ const writeWeight = Effect.fn("quantize.writeWeight")(function*(
     })
     : kernels.quantize({ source, bits: form.bits, destination: place })
   yield* Effect.fromResult(guard(source, facts))
-  yield* said(source, `int${form.bits}${taken === undefined ? "" : ` (${taken.intake})`}`, bytesOf(weight))
+  yield* said(plan, blob, tensor, `int${form.bits}${taken === undefined ? "" : ` (${taken.intake})`}`, bytesOf(weight))
   return taken === undefined ? [] : [told(taken, facts)]
 })
 
-const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob) {
+const writeBlob = Effect.fn("quantize.writeBlob")(function*(plan: Plan, blob: Blob) {
+  const { job } = plan
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const path = paths.quantizedBlob(blob)
@@ -89,7 +114,7 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob
     Effect.fnUntraced(function*(file) {
       const weights = yield* Effect.forEach(
         blob.layout.weights,
-        (weight) => writeWeight(job.weights(weight.name), file, weight, taken.get(weight.name)),
+        (weight) => writeWeight(plan, blob, job.weights(weight.name), file, weight, taken.get(weight.name)),
         { concurrency: "unbounded" }
       )
       const numbers = yield* Effect.forEach(
@@ -100,7 +125,13 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(job: Job, blob: Blob
           const facts = yield* kernels.convert({ source, dtype, to: { file, offset: region.offset } })
           yield* Effect.fromResult(guard(source, facts))
           const one = taken.get(name)
-          yield* said(source, `${source.dtype}${one === undefined ? "" : ` (${one.intake})`}`, region.length)
+          yield* said(
+            plan,
+            blob,
+            source,
+            `${source.dtype}${one === undefined ? "" : ` (${one.intake})`}`,
+            region.length
+          )
           return one === undefined ? [] : [told(one, facts)]
         }),
         { concurrency: "unbounded" }
@@ -129,9 +160,15 @@ const keptWeights = (job: Job, graphs: ReadonlyArray<Graph>): ReadonlyArray<Tens
  * wrote; of sources that were quantised before, which do not go through it, they are made here. Without a layer: the links to the
  * source's own files.
  */
-export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Step, { job }: Plan) {
+export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Step, plan: Plan) {
+  const { job } = plan
   const plain = job.checkpoint.kind === "huggingface"
-  if (layer === undefined) return yield* linkWeights(job, paths.quantized, plain ? paths.onnx : undefined)
+  if (layer === undefined) {
+    yield* inform(() =>
+      numbersOf(plan).size > 0 ? undefined : "no tensor is written: all weights stay in the checkpoint's files"
+    )
+    return yield* linkWeights(job, paths.quantized, plain ? paths.onnx : undefined)
+  }
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const blobs = blobsOf(job, layer)
@@ -153,7 +190,7 @@ export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Ste
     (tensor) => Effect.flatMap(kernels.scan(tensor), (facts) => Effect.fromResult(guard(tensor, facts))),
     { concurrency: "unbounded" }
   )
-  const written = yield* Effect.forEach(blobs, (blob) => writeBlob(job, blob), { concurrency: "unbounded" })
+  const written = yield* Effect.forEach(blobs, (blob) => writeBlob(plan, blob), { concurrency: "unbounded" })
   const graphs = yield* Effect.forEach(rewritten, ({ graph, program }) => {
     const [problem] = check(graph)
     if (problem !== undefined) return Effect.die(new Error(`${programName(program)}: ${JSON.stringify(problem)}`))

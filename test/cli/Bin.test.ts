@@ -67,13 +67,18 @@ layer(NodeServices.layer, { excludeTestServices: true })("a process", (it) => {
       assert.include(text, "exit 2")
     }), 20_000)
 
-  /** Sends Ctrl-C as soon as `ready` is seen, and again when `again` is; exit code and stderr. */
-  const interrupted = Effect.fnUntraced(function*(code: string, again: string | undefined) {
+  /** Sends Ctrl-C, or another signal, as soon as `ready` is seen, and again when `again` is; exit code and stderr. */
+  const interrupted = Effect.fnUntraced(function*(
+    code: string,
+    again: string | undefined,
+    signal: "SIGINT" | "SIGHUP" = "SIGINT",
+    ...args: ReadonlyArray<string>
+  ) {
     const spawner = yield* ChildProcessSpawner
     const child = yield* spawner.spawn(
-      ChildProcess.make(process.execPath, ["--input-type=module", "-e", code, "-", "m"])
+      ChildProcess.make(process.execPath, ["--input-type=module", "-e", code, "-", "m", ...args])
     )
-    const interrupt = Effect.sync(() => process.kill(child.pid, "SIGINT"))
+    const interrupt = Effect.sync(() => process.kill(child.pid, signal))
     let said = ""
     yield* child.stdout.pipe(Stream.runForEach(() => interrupt), Effect.forkScoped)
     yield* child.stderr.pipe(
@@ -103,15 +108,42 @@ layer(NodeServices.layer, { excludeTestServices: true })("a process", (it) => {
       assert.deepStrictEqual({ code: Number(code), said }, { code: 130, said: `${stoppingText}\n` })
     }), 20_000)
 
+  it.effect("stopped by a terminal that goes away cleans up too", () =>
+    Effect.gen(function*() {
+      const { code, said } = yield* interrupted(endless("Console.error('cleaned')"), undefined, "SIGHUP")
+      assert.match(said, /^cleaned\ninterrupted/)
+      assert.strictEqual(Number(code), 130)
+    }), 20_000)
+
+  it.effect("says in JSON that it was stopped, where logs are JSON", () =>
+    Effect.gen(function*() {
+      const { said } = yield* interrupted(endless("Effect.void"), undefined, "SIGINT", "--log_format", "json")
+      const messages = said.trim().split("\n").map((line) => JSON.parse(line).message)
+      assert.deepStrictEqual(messages, [
+        stoppingText,
+        "interrupted: finished steps are kept; run the same command with --resume to go on"
+      ])
+    }), 20_000)
+
+  /** `--help` on a stdout that fails. */
+  const failing = (code: string) =>
+    run(
+      `process.stdout.write = () => { process.stdout.emit("error", Object.assign(new Error("lost"), { code: "${code}" })) }\n` +
+        `process.on("exit", (code) => process.stderr.write("exit " + code))\nawait import(${
+          JSON.stringify(bin("llima"))
+        })`,
+      "--help"
+    )
+
   it.effect("ends quietly when its reader has gone", () =>
     Effect.gen(function*() {
-      const text = yield* run(
-        `process.stdout.write = () => { process.stdout.emit("error", Object.assign(new Error("gone"), { code: "EPIPE" })) }\n` +
-          `process.on("exit", (code) => process.stderr.write("exit " + code))\nawait import(${
-            JSON.stringify(bin("llima"))
-          })`,
-        "--help"
-      )
-      assert.strictEqual(text, "exit 0")
+      assert.strictEqual(yield* failing("EPIPE"), "exit 0")
+    }), 20_000)
+
+  it.effect("leaves with 7 and says so when stdout's disk is full", () =>
+    Effect.gen(function*() {
+      const text = "error: stdout cannot be written:"
+      assert.strictEqual(yield* failing("ENOSPC"), `${text} no space left on its disk\nexit 7`)
+      assert.strictEqual(yield* failing("EIO"), `${text} lost\nexit 1`)
     }), 20_000)
 })

@@ -122,9 +122,18 @@ describe("llima-compile", () => {
     ["m extra", "error: too many arguments: \"extra\""],
     ["m --max-num-tokens 4", "error: unknown option --max-num-tokens; did you mean --max_num_tokens?"],
     ["m --no-resume", "error: unknown option --no-resume"],
-    ["m --jobs x", "error: --jobs cannot be \"x\"; expected a number"],
+    ["m --jobs x", "error: --jobs cannot be \"x\"; expected a whole number"],
     ["m --jobs 2.5", "error: --jobs cannot be \"2.5\"; expected a whole number"],
     ["m -j", "error: --jobs needs a value"],
+    ["m -j --resume", "error: --jobs needs a value"],
+    [
+      "m --lora_name --resume",
+      "error: --lora_name needs a value; one that begins with \"-\" is given as --lora_name='…'"
+    ],
+    ["-j m -o out", "error: MODEL_PATH is missing; -j took \"m\""],
+    ["--target m", "error: MODEL_PATH is missing; --target took \"m\""],
+    ["-o m -c=c.py -j 2", "error: MODEL_PATH is missing; -o took \"m\""],
+    ["m --foo", "error: unknown option --foo"],
     ["m -j 3 -j 4", "error: --jobs is given more than once; give it once"],
     ["m --resume --resume", "error: --resume is given more than once; give it once"],
     ["m -j0", "error: --jobs is 0; it must be 1 to 1024 jobs"],
@@ -168,6 +177,28 @@ describe("llima-compile", () => {
   ])("refuses `%s`", ([line, message]) =>
     Effect.gen(function*() {
       assert.strictEqual(yield* refused(line.split(" ").filter((word) => word !== "")), message)
+    }))
+
+  it.effect("refuses a wrong command line in JSON where logs are", () =>
+    Effect.gen(function*() {
+      const { handle } = recorder<CompileRequest>()
+      const { code, err } = yield* invoke(compileCommand(handle), ["--log_format", "json", "--foo"])
+      assert.strictEqual(code, 2)
+      const lines = err.split("\n").map((line) => JSON.parse(line))
+      assert.deepStrictEqual(lines.map(({ message }) => message), ["unknown option --foo"])
+      assert.deepInclude(lines[0], { level: "ERROR", annotations: { exitCode: 2 } })
+    }))
+
+  it.effect("takes values that begin with a dash, where they are no option", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* asked(["m", "-o", "-5 degrees"])).output, "-5 degrees")
+      assert.strictEqual((yield* asked(["-o", "x", "--", "-m"])).modelPath, "-m")
+    }))
+
+  it.effect("leaves it to the work to say what is wrong with a path", () =>
+    Effect.gen(function*() {
+      const { configurationFile, output } = yield* asked(["m", "-o", "package.json", "-c", "src"])
+      assert.deepStrictEqual({ configurationFile, output }, { configurationFile: "src", output: "package.json" })
     }))
 
   it.effect("explains every option with its default", () =>
@@ -313,7 +344,7 @@ describe("llima-compile-lora", () => {
       assert.deepStrictEqual(yield* invoke(refuse, ["base", "-w", "x"]), {
         code: 2,
         out: "",
-        err: `error: LORA_PATH is missing${hint}`
+        err: `error: LORA_PATH is missing; -w took "x"${hint}`
       })
       assert.deepStrictEqual(yield* invoke(refuse, ["", "l", "-w", "x"]), {
         code: 2,

@@ -94,6 +94,16 @@ describe("llima", () => {
       assert.deepStrictEqual(asked, [])
     }))
 
+  it.effect.each(["-5 degrees is", "- one\n- two", "-o no", "--- x", "-5"])(
+    "runs on from %j",
+    (text) =>
+      Effect.gen(function*() {
+        const { asked, llima } = command()
+        yield* invoke(llima, ["run", "out", "--prompt", text, "--json"])
+        assert.deepInclude(asked[0], { input: { kind: "text", text }, json: true })
+      })
+  )
+
   it.effect("guesses a misspelt command", () =>
     Effect.gen(function*() {
       const { llima } = command()

@@ -2,7 +2,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Console, Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock, TestConsole } from "effect/testing"
 import { layerLive, layerPlain } from "../../src/cli/ProgressDisplay.ts"
-import { amount, begin, block, plainLines, type ProgressState, remaining, update } from "../../src/cli/ProgressState.ts"
+import {
+  amount,
+  begin,
+  block,
+  plainLines,
+  type ProgressState,
+  remaining,
+  stoppingText,
+  update
+} from "../../src/cli/ProgressState.ts"
 import { Screen } from "../../src/cli/Screen.ts"
 import { session } from "../../src/cli/Session.ts"
 import { Progress, type ProgressEvent, type ProgressStage } from "../../src/stage/Progress.ts"
@@ -73,10 +82,35 @@ describe("block", () => {
       "3.0 s so far, about 429 ms left"
     ])
   })
+  it.each([
+    [
+      120,
+      "QUANTIZE ━━━━━━━━━━━━━━━━━━━━ 100 %  954 MiB of 954 MiB  500 MB/s  2.0 s",
+      "COMPILE  ━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌  50 %  5 of 10"
+    ],
+    [
+      80,
+      "QUANTIZE ━━━━━━━━━━━━━━━━━━━━ 100 %  954 MiB of 954 MiB  500 MB/s  2.0 s",
+      "COMPILE  ━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌  50 %  5 of 10"
+    ],
+    [
+      60,
+      "QUANTIZE ━━━━━━━━━━━━━━━━━━━━ 100 %  954 MiB of 954 MiB",
+      "COMPILE  ━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌  50 %  5 of 10"
+    ],
+    [40, "QUANTIZE ━━━━ 100 %  954 MiB of 954 MiB", "COMPILE  ━━╌╌  50 %  5 of 10"],
+    [20, "QUANTIZE ━━━━ 100 %", "COMPILE  ━━╌╌  50 %"]
+  ])("of %i columns has whole fields only", (columns, ...lines) => {
+    assert.deepStrictEqual(block(state, 3000, columns).slice(0, 2), lines)
+  })
   it("fits the terminal, and says that it is stopping", () => {
-    const lines = block(state, 3000, 20, true)
-    assert.isTrue(lines.every((line) => line.length <= 19))
-    assert.strictEqual(lines.at(-1), "stopping; Ctrl-C ag")
+    assert.strictEqual(block(state, 3000, 40, true).at(-1), stoppingText)
+    for (const columns of [20, 5, 1]) {
+      const lines = block(state, 3000, columns, true)
+      assert.isTrue(lines.every((line) => line.length <= Math.max(1, columns - 1)))
+    }
+    assert.strictEqual(block(state, 3000, 20, true).at(-1), "stopping")
+    assert.strictEqual(block(state, 3000, 20).at(-1), "about 429 ms left")
   })
 })
 
@@ -104,6 +138,12 @@ describe("plainLines", () => {
     assert.strictEqual(lines[4], "QUANTIZE: 50 %, 477 MiB of 954 MiB  51 MB/s, about 16.7 s left")
     assert.strictEqual(lines.at(-1), "QUANTIZE: done in 20.0 s, 954 MiB of 954 MiB  50 MB/s")
   })
+  it("say nothing of work that was kept", () => {
+    const before = after([0, planned])
+    const kept = update(before, advanced("QUANTIZE", 500e6, true), 5000)
+    assert.deepStrictEqual(plainLines(before, kept, 5000, 0), [])
+    assert.lengthOf(plainLines(kept, update(kept, advanced("QUANTIZE", 100e6), 6000), 6000, 0), 1)
+  })
   it("wait two seconds before they speak again", () => {
     assert.deepEqual(linesOf(10), ["QUANTIZE: done in 1.0 s, 954 MiB of 954 MiB  1000 MB/s"])
     assert.lengthOf(linesOf(50), 3)
@@ -123,26 +163,34 @@ const work = Effect.fnUntraced(function*(pause: number) {
 })
 
 const escape = String.fromCodePoint(27)
-const escapes = new RegExp(`(${escape}\\[\\??\\d+[A-Zhl]|\\n)`)
+const escapes = new RegExp(`(${escape}\\[\\??\\d+[A-Zhl]|\\n|\\r)`)
 const cursorUp = new RegExp(`^${escape}\\[(\\d+)A$`)
 
 /** A terminal that keeps what is on it: enough of one for our escapes. */
 const fakeTerminal = () => {
   const lines: Array<string> = [""]
+  let column = 0
   let cursor = true
   const write = (text: string) => {
     for (const piece of text.split(escapes)) {
       const up = cursorUp.exec(piece)
       if (up !== null) lines.length = Math.max(1, lines.length - Number(up[1]))
-      else if (piece === "\x1b[0J") lines[lines.length - 1] = ""
+      else if (piece === "\x1b[0J") lines[lines.length - 1] = (lines.at(-1) ?? "").slice(0, column)
+      else if (piece === "\r") column = 0
       else if (piece === "\x1b[?25l") cursor = false
       else if (piece === "\x1b[?25h") cursor = true
-      else if (piece === "\n") lines.push("")
-      else lines[lines.length - 1] += piece
+      else if (piece === "\n") {
+        lines.push("")
+        column = 0
+      } else {
+        lines[lines.length - 1] = (lines.at(-1) ?? "").slice(0, column) + piece
+        column += piece.length
+      }
     }
   }
   const layer = Layer.succeed(Screen, {
     live: true,
+    asks: false,
     columns: () => 100,
     rows: () => 24,
     write,
@@ -177,6 +225,15 @@ describe("layerLive", () => {
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(terminal.lines, ["result", ""])
       assert.isTrue(terminal.cursor())
+    }))
+
+  it.effect("leaves nothing behind when a key was echoed", () =>
+    Effect.gen(function*() {
+      const terminal = fakeTerminal()
+      const fiber = yield* runFor(Effect.provide(work(100), layerLive.pipe(Layer.provide(terminal.layer))), 300)
+      terminal.write("^C")
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(terminal.lines, [""])
     }))
 
   it.effect("gives the cursor back when it is interrupted", () =>

@@ -119,7 +119,10 @@ describe("llima run", () => {
           const [args, file] of [
             [[out, "--prompt_ids", join(root, "none.json")], "none.json"],
             [[out, "--prompt_ids", join(root, "wrong.json")], "wrong.json"],
-            [[root, "--prompt", "a"], "runtime.json"]
+            [[root, "--prompt", "a"], "runtime.json"],
+            // before a build is opened
+            [[root, "--prompt", "a", "--logits", join(root, "none", "x.npy")], "x.npy"],
+            [[root, "--prompt", "a", "--logits", root], "found a folder"]
           ] as const
         ) {
           const { code, err, out: stdout } = yield* invoke(llima, ["run", ...args])
@@ -127,6 +130,21 @@ describe("llima run", () => {
           assert.include(err, file)
           assert.strictEqual(stdout, "")
         }
+      }))
+
+    it.effect("says how fast it was in the form of the log, and nothing at ERROR", () =>
+      Effect.gen(function*() {
+        const { out } = yield* Built
+        const told = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+          const { code, err } = yield* invoke(llima, ["run", out, "--prompt", "a", "--max_new_tokens", "1", ...args])
+          assert.strictEqual(code, 0)
+          return err
+        })
+        assert.match(yield* told(), /^loaded in /)
+        assert.strictEqual(yield* told("--log_level", "ERROR"), "")
+        const { level, message } = JSON.parse(yield* told("--log_format", "json", "--log_level", "INFO"))
+        assert.strictEqual(level, "INFO")
+        assert.match(message, /^loaded in /)
       }))
 
     it.effect("as a process has the text alone on stdout, and speeds on stderr", () =>
