@@ -108,8 +108,10 @@ def variant(case) -> None:
     expected = json.loads((base / "expected/expected.json").read_text())
     expected |= {"case": case["name"], "model_type": config["model_type"], "tolerance": TOLERANCE}
     if "cross" in case:
-        long = expected["prompts"]["long"]
-        expected["prompts"]["cross"] = {"text": "", "ids": long["ids"][:case["cross"]]}
+        ids = expected["prompts"]["long"]["ids"][:case["cross"]]
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        assert tokenizer(text)["input_ids"] == ids
+        expected["prompts"]["cross"] = {"text": text, "ids": ids}
     for prompt in expected["prompts"].values():
         new, margins = answer(model, prompt["ids"])
         prompt |= {"new_ids": new, "new_text": tokenizer.decode(new), "margins": [round(m, 4) for m in margins],
