@@ -4,6 +4,15 @@ import type { DType } from "../tensor/DType.ts"
 import type { Wanted } from "../tensor/Slice.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
 
+/** Frequencies of runs longer than `above` positions. */
+export interface LongRope {
+  readonly above: number
+  /** `[rotary / 2]`, float32 values */
+  readonly inverseFrequencies: ReadonlyArray<number>
+  /** an answer that crosses `above` keeps the keys that it has; absent, or false: all positions of the run are turned again */
+  readonly keeps?: boolean
+}
+
 /** One rotary embedding of a model. `cos = cos(position * inverseFrequencies) * attentionFactor`, likewise `sin`. */
 export interface Rope {
   /** what a layer's `rope` refers to: `full`, `sliding` */
@@ -11,8 +20,8 @@ export interface Rope {
   /** `[rotary / 2]`, float32 values */
   readonly inverseFrequencies: ReadonlyArray<number>
   readonly attentionFactor: number
-  /** longrope: frequencies for runs longer than `above` positions, for all positions of the run alike */
-  readonly long?: { readonly above: number; readonly inverseFrequencies: ReadonlyArray<number> }
+  /** longrope: frequencies for runs longer than `above` positions */
+  readonly long?: LongRope
 }
 
 /** An attention layer as a runner sees it: PRE, CACHE and POST, and rows of keys and values for each token. */
@@ -75,6 +84,8 @@ export type Weights = (name: string) => Tensor
 export interface Model {
   readonly facts: ModelFacts
   readonly tensors: ReadonlyArray<Expected>
+  /** what a user should know of how the config was read, one sentence each */
+  readonly warnings: ReadonlyArray<string>
   /** `hidden [tokens × hidden], cos, sin [tokens × rotary/2] → q [tokens × queryWidth], k, v [tokens × cacheWidth]`; a layer without rope has no cos and sin */
   readonly pre: (layer: number, weights: Weights) => Graph
   /** `q, K, V [context × cacheWidth], mask [tokens × context] (0 or -inf, added to the scores) → attended [tokens × queryWidth]`; weights are small and stay plain numbers */

@@ -8,18 +8,14 @@ import { gatedMlp } from "./block/Mlp.ts"
 import { offsetNorm } from "./block/Norm.ts"
 import { modelOf, settingsFields, settingsKeys, settingsOf } from "./block/Settings.ts"
 
-const Config = Schema.Struct({
-  ...settingsFields,
-  newerActivation: optional(Schema.String),
-  attentionBias: optional(Schema.Boolean)
-}).pipe(
-  Schema.encodeKeys({ ...settingsKeys, newerActivation: "hidden_activation", attentionBias: "attention_bias" })
+const Config = Schema.Struct({ ...settingsFields, attentionBias: optional(Schema.Boolean) }).pipe(
+  Schema.encodeKeys({ ...settingsKeys, attentionBias: "attention_bias" })
 )
 
 // The first files say "gelu" and mean, as the model was trained with, its tanh form.
 const renamed = (activation: string): string => activation === "gelu" ? "gelu_pytorch_tanh" : activation
 
-/** Gemma 1: embeddings times the root of the width, norms by 1 + weight. Source: transformers 5.23, models/gemma. */
+/** Gemma 1: embeddings times the root of the width, norms by 1 + weight; its files' `hidden_activation` is not read. Source: transformers 5.24, models/gemma. */
 export const gemma = {
   name: "gemma",
   aliases: [],
@@ -27,7 +23,7 @@ export const gemma = {
   read: (config) =>
     Result.gen(function*() {
       const c = yield* decode(Config, config)
-      const activationName = renamed(c.newerActivation ?? c.activation ?? "gelu_pytorch_tanh")
+      const activationName = renamed(c.activation ?? "gelu_pytorch_tanh")
       const settings = yield* settingsOf({ ...c, activation: activationName, tied: c.tied ?? true }, {
         keyValueHeads: c.keyValueHeads === null ? c.heads : 16,
         headSize: 256,

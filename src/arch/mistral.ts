@@ -7,15 +7,19 @@ import { attentionFacts, preNorm } from "./block/Layer.ts"
 import { gatedMlp } from "./block/Mlp.ts"
 import { rmsNorm } from "./block/Norm.ts"
 import { modelOf, settingsFields, settingsKeys, settingsOf } from "./block/Settings.ts"
+import { LayerTypes, windowsByType } from "./block/Window.ts"
 
-const Config = Schema.Struct({ ...settingsFields, window: optional(Positions) }).pipe(
-  Schema.encodeKeys({ ...settingsKeys, window: "sliding_window" })
+const Config = Schema.Struct({ ...settingsFields, window: optional(Positions), layerTypes: LayerTypes }).pipe(
+  Schema.encodeKeys({ ...settingsKeys, window: "sliding_window", layerTypes: "layer_types" })
 )
 
 // Null says "no window"; an absent key does not. Source: transformers 5.23, models/mistral.
 const DEFAULT_WINDOW = 4096
 
-/** Mistral 7B and its successors: llama with a window over every layer, unless it is null. Source: transformers 5.23, models/mistral. */
+/**
+ * Mistral 7B and its successors: llama with a window over every layer, unless it is null; with `layer_types` (Ministral) over those
+ * that slide. Source: transformers 5.24, models/mistral and ministral, and `AutoConfig`, which takes the one for the other.
+ */
 export const mistral = {
   name: "mistral",
   aliases: [],
@@ -30,8 +34,9 @@ export const mistral = {
       })
       const { activation, epsilon, rope, shape } = settings
       const window = c.window === undefined ? DEFAULT_WINDOW : c.window ?? undefined
-      return modelOf("mistral", settings, (at) =>
-        preNorm(shape, attentionFacts(shape, rope.name, window), {
+      const windows = yield* windowsByType(c.layerTypes, shape.layers, window, () => window !== undefined)
+      return modelOf("mistral", settings, (at, index) =>
+        preNorm(shape, attentionFacts(shape, rope.name, windows[index]), {
           inputNorm: rmsNorm(`${at}.input_layernorm`, shape.hidden, epsilon),
           qkv: projections(`${at}.self_attn`, shape, false),
           headNorms: undefined,

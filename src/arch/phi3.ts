@@ -1,5 +1,5 @@
 import { Result, Schema } from "effect"
-import type { Architecture } from "./Architecture.ts"
+import type { Architecture, Rope } from "./Architecture.ts"
 import { linear } from "./block/Block.ts"
 import { decode, optional, Positions } from "./block/Config.ts"
 import { attentionFacts, preNorm } from "./block/Layer.ts"
@@ -18,6 +18,10 @@ const oldNames: ReadonlySet<string> = new Set(["su", "yarn"])
 const renamed = (settings: RopeSettings): RopeSettings =>
   oldNames.has(settings.rope_type ?? settings.type ?? "") ? { ...settings, rope_type: "longrope" } : settings
 
+/** Past the border this family, and no other, drops its cache. Source: transformers 5.24, models/phi3, `prepare_inputs_for_generation`. */
+const turnedAgain = (rope: Rope): Rope =>
+  rope.long === undefined ? rope : { ...rope, long: { ...rope.long, keeps: false } }
+
 /** Phi-3, 3.5 and 4-mini: q, k and v in one matrix, gate and up in another. Source: transformers 5.23, models/phi3. */
 export const phi3 = {
   name: "phi3",
@@ -26,13 +30,14 @@ export const phi3 = {
   read: (config) =>
     Result.gen(function*() {
       const c = yield* decode(Config, config)
-      const settings = yield* settingsOf({
+      const read = yield* settingsOf({
         ...c,
         normEpsilon: c.normEpsilon ?? 1e-5,
         originalPositions: c.originalPositions ?? 4096,
         ...(c.ropeScaling ? { ropeScaling: renamed(c.ropeScaling) } : {}),
         ...(c.ropeParameters ? { ropeParameters: renamed(c.ropeParameters) } : {})
       }, { keyValueHeads: c.heads, headSize: undefined, positions: 4096, partialRotary: 1 })
+      const settings = { ...read, rope: turnedAgain(read.rope) }
       const { activation, epsilon, rope, shape } = settings
       const { cacheWidth, hidden, intermediate, queryWidth } = shape
       return modelOf("phi3", settings, (at) =>

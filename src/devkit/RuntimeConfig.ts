@@ -7,7 +7,13 @@ const Rope = Schema.Struct({
   name: Schema.String,
   inverseFrequencies: Schema.Array(Schema.Finite),
   attentionFactor: Schema.Finite,
-  long: Schema.optionalKey(Schema.Struct({ above: Count, inverseFrequencies: Schema.Array(Schema.Finite) }))
+  long: Schema.optionalKey(
+    Schema.Struct({
+      above: Count,
+      inverseFrequencies: Schema.Array(Schema.Finite),
+      keeps: Schema.optionalKey(Schema.Boolean)
+    })
+  )
 })
 
 const programs = {

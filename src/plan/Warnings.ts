@@ -32,7 +32,7 @@ const intakeWarnings = (job: Job): ReadonlyArray<string> => {
 /** What a user should know of a build before it begins, one sentence each. */
 export const warningsOf = (job: Job): ReadonlyArray<string> => {
   const { checkpoint, model, request, table, target } = job
-  const warnings = [...checkpoint.warnings]
+  const warnings = [...checkpoint.warnings, ...model.warnings]
   if (request.enableFilterSharing) {
     const layers = [...new Set(sharingConflicts(table).map(({ index }) => index))]
     if (layers.length > 0) {

@@ -123,7 +123,9 @@ export const openSession = (
 
     const above = Math.min(...config.ropes.map(({ long }) => long?.above ?? Infinity))
     let history: ReadonlyArray<number> = []
-    let long = false
+    const keeps = config.ropes.some(({ long }) => long?.keeps === true)
+    // undefined: the rows before the border by short frequencies, those behind it by long ones
+    let long: boolean | undefined = false
     // Rows of keys and values are of one token each; a state is of all before it, and there only where it was kept.
     const hasStates = config.layers.some(({ kind }) => kind === "convolution")
     let marks: ReadonlyArray<number> = []
@@ -169,7 +171,7 @@ export const openSession = (
           ids: pass,
           position,
           wanted: last || wanted === "all" ? wanted : "nothing",
-          long,
+          long: turns,
           phase: "group",
           marks
         })
@@ -184,13 +186,16 @@ export const openSession = (
 
     const decode = (id: number, wanted: Wanted): Effect.Effect<Advance, RunError> => {
       const position = history.length
-      if (position === 0 || (position + 1 > above && !long)) return prefill([...history, id], wanted)
+      const turns = position + 1 > above
+      if (position === 0 || (turns && long === false && !keeps)) return prefill([...history, id], wanted)
       const problem = check([id]) ?? (position < config.maxNumTokens
         ? undefined
         : new PromptTooLong({ tokens: position + 1, limit: config.maxNumTokens }))
       if (problem !== undefined) return Effect.fail(failed(problem))
-      return Effect.map(step({ ids: [id], position, wanted, long, phase: "single", marks }), ({ logits, token }) => {
+      const one: Step = { ids: [id], position, wanted, long: turns, phase: "single", marks }
+      return Effect.map(step(one), ({ logits, token }) => {
         history = [...history, id]
+        if (long !== turns) long = undefined
         return { token, logits: logits === undefined ? [] : [logits] }
       })
     }

@@ -7,6 +7,7 @@ import { readGguf } from "./gguf/Gguf.ts"
 import { isGguf, modelIn } from "./gguf/Parts.ts"
 import { isHarmless, layersIn, neededOf } from "./Leftovers.ts"
 import { DTypeUnsupported, TensorsDiffer, TensorsUnused } from "./ModelReason.ts"
+import { headRead } from "./OwnHead.ts"
 import { assemble } from "./quantized/Modules.ts"
 import { readSettings } from "./quantized/read.ts"
 import type { Format } from "./safetensors.ts"
@@ -18,7 +19,7 @@ import { unfitFile, unfitFolder, unfitWeights } from "./Unfit.ts"
 export { familyMissing, unsupportedArchitecture } from "./Families.ts"
 export { alike } from "./Likeness.ts"
 
-/** A model on disk: its configuration, and where its tensors are. No tensor's bytes have been read. */
+/** A model on disk: its configuration, and where its tensors are. No tensor's bytes have been read, but to compare two. */
 export interface Checkpoint {
   /** absolute folder */
   readonly path: string
@@ -26,7 +27,7 @@ export interface Checkpoint {
   readonly name: string
   /** a Hugging Face folder of plain numbers, a GGUF file, or a folder that was quantised before */
   readonly kind: "huggingface" | "gguf" | "quantized"
-  /** config.json, untrusted */
+  /** config.json, untrusted; see `headRead` for what is not as in the file */
   readonly config: Readonly<Record<string, unknown>>
   /** generation_config.json, untrusted */
   readonly generationConfig: Readonly<Record<string, unknown>> | undefined
@@ -122,20 +123,22 @@ export const open = Effect.fn("Checkpoint.open")(function*(given: string) {
     : [
       "config.json has auto_map: the model's own Python code is not run; if it computes something else, the result differs"
     ]
+  const tensors = quantized?.tensors ?? stored.tensors
+  const head = yield* headRead(config.json, tensors)
   const checkpoint: Checkpoint = {
     path: folder,
     name: nameOf(paths, folder),
     kind: quantized === undefined ? "huggingface" : "quantized",
-    config: config.json,
+    config: head.config,
     generationConfig: generation?.json,
-    tensors: quantized?.tensors ?? stored.tensors,
+    tensors,
     unheld: stored.unheld,
     files: [config.file, ...said?.file === undefined ? [] : [said.file], ...stored.files, ...beside].sort((a, b) =>
       a.path < b.path ? -1 : 1
     ),
     companions,
     made: () => new Map(),
-    warnings: [...remote, ...stored.warnings, ...quantized?.warnings ?? []]
+    warnings: [...remote, ...head.warnings, ...stored.warnings, ...quantized?.warnings ?? []]
   }
   return checkpoint
 })

@@ -3,7 +3,7 @@ import { Result } from "effect"
 import { join } from "node:path"
 import type { ConfigProblem, Model } from "../../src/arch/Architecture.ts"
 import { find } from "../../src/arch/registry.ts"
-import { json, readCase } from "./Case.ts"
+import { finder, json, readCase } from "./Case.ts"
 
 const negative = (name: string) => join(import.meta.dirname, "../fixtures/negative", name)
 const control = json(join(negative("control"), "config.json"))
@@ -154,9 +154,63 @@ describe("rotary embeddings", () => {
     assert.deepStrictEqual(rope?.inverseFrequencies, divided(plain?.inverseFrequencies, factors.short_factor))
     assert.deepStrictEqual(rope?.long, {
       above: 32,
-      inverseFrequencies: divided(plain?.inverseFrequencies, factors.long_factor)
+      inverseFrequencies: divided(plain?.inverseFrequencies, factors.long_factor),
+      keeps: true
     })
     assert.strictEqual(rope?.attentionFactor, Math.sqrt(1 + Math.log(4) / Math.log(32)))
+  })
+
+  // The numbers below were printed by transformers 5.24 and torch 2.15: `ROPE_INIT_FUNCTIONS` for this head size, theta and 128 positions.
+  it.each([
+    [8, 1.2649110640673518],
+    [1, 1],
+    [undefined, 1.1832159566199232]
+  ])("longrope with a factor of %s, which goes before the ratio of positions, multiplies by %d", (factor, expected) => {
+    const lists = { short_factor: [1, 1, 1, 2], long_factor: [2, 2, 2, 4] }
+    const changes = {
+      original_max_position_embeddings: 32,
+      rope_scaling: { type: "longrope", ...lists, ...factor === undefined ? {} : { factor } }
+    }
+    for (const family of ["llama", "phi3"]) {
+      assert.closeTo(model(family, changed(changes)).facts.ropes[0]?.attentionFactor ?? NaN, expected, 1e-15)
+    }
+    const { original_max_position_embeddings: _, ...alone } = changes
+    assert.strictEqual(ropes(alone)[0]?.long?.above, 128)
+  })
+
+  const yarn = { type: "yarn", factor: 4, original_max_position_embeddings: 64 }
+  const three = { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
+  it.each([
+    [{ rope_scaling: yarn }, [1, 0.0625, 0.0024999999441206455, 0.0002500000118743628]],
+    [
+      { rope_scaling: yarn, original_max_position_embeddings: 16 },
+      [1, 0.02500000037252903, 0.0024999999441206455, 0.0002500000118743628]
+    ],
+    [
+      { rope_scaling: { ...yarn, truncate: null } },
+      [1, 0.025595249608159065, 0.0024999999441206455, 0.0002500000118743628]
+    ],
+    [
+      { rope_scaling: { ...three, original_max_position_embeddings: 32 }, original_max_position_embeddings: 64 },
+      [1, 0.013042256236076355, 0.0012499999720603228, 0.0001250000059371814]
+    ],
+    [
+      { rope_scaling: three, original_max_position_embeddings: 64 },
+      [1, 0.013042256236076355, 0.0012499999720603228, 0.0001250000059371814]
+    ],
+    [{ rope_scaling: three }, [1, 0.04275117814540863, 0.0012499999720603228, 0.0001250000059371814]]
+  ])("of %j are transformers'; original positions beside the settings go before theirs", (changes, expected) => {
+    const found = ropes(changes)[0]?.inverseFrequencies ?? []
+    assert.strictEqual(found.length, expected.length)
+    found.forEach((value, at) => assert.closeTo(value, expected[at] ?? NaN, 1e-8))
+  })
+
+  it("take rope_parameters where rope_scaling is an object without keys", () => {
+    const linear = { rope_type: "linear", rope_theta: 1e4, factor: 4 }
+    assert.deepStrictEqual(
+      ropes({ rope_scaling: {}, rope_parameters: linear }),
+      ropes({ rope_scaling: undefined, rope_parameters: linear })
+    )
   })
 })
 
@@ -165,6 +219,8 @@ describe("windows", () => {
     assert.deepStrictEqual(windows("mistral", { sliding_window: 16 }), [16, 16])
     assert.deepStrictEqual(windows("mistral", { sliding_window: null }), [undefined, undefined])
     assert.deepStrictEqual(windows("mistral", {}), [4096, 4096])
+    const types = { sliding_window: 16, layer_types: ["full_attention", "sliding_attention"] }
+    assert.deepStrictEqual(windows("mistral", types), [undefined, 16])
   })
 
   it.each(["qwen2", "qwen3"])("%s: only when it is in use, from max_window_layers or by layer_types", (family) => {
@@ -205,9 +261,9 @@ describe("windows by type of layer", () => {
       ["sliding", tenThousand]
     ])
     assert.strictEqual(seven.facts.ropes.length, 2)
-    for (const key of ["sliding_window_pattern", "_sliding_window_pattern"]) {
-      assert.deepStrictEqual(windows("gemma3_text", { [key]: 2 }), [4096, undefined])
-    }
+    assert.deepStrictEqual(windows("gemma3_text", { sliding_window_pattern: 2 }), [4096, undefined])
+    // transformers writes this key, always with `layer_types`, and does not read it
+    assert.deepStrictEqual(windows("gemma3_text", { _sliding_window_pattern: 2 }), [4096, 4096])
   })
 
   it("leave out the rope that no layer uses", () => {
@@ -234,7 +290,11 @@ describe("a key that a family does not take", () => {
   it.each([
     ["gemma2", { hidden_activation: "relu2" }, "hidden_activation", true],
     ["gemma2", { sliding_window: null }, "layer_types", false],
+    ["gemma", { use_bidirectional_attention: true }, "use_bidirectional_attention", true],
+    ["gemma2", { use_bidirectional_attention: true }, "use_bidirectional_attention", true],
     ["gemma3_text", { use_bidirectional_attention: true }, "use_bidirectional_attention", true],
+    ["llama", { is_causal: false }, "is_causal", true],
+    ["mistral", { layer_types: ["full_attention"] }, "layer_types", false],
     ["gemma3_text", { rope_parameters: { rope_theta: 1 } }, "rope_parameters.full_attention", false],
     ["smollm3", { no_rope_layers: [1] }, "no_rope_layers", false],
     ["smollm3", { no_rope_layers: [1, 2] }, "no_rope_layers.1", false],
@@ -259,6 +319,7 @@ describe("phi3", () => {
     const ropesOf = (type: string) =>
       model("phi3", changed({ max_position_embeddings: 8192, rope_scaling: { type, ...factors } })).facts.ropes
     assert.strictEqual(ropesOf("longrope")[0]?.long?.above, 4096)
+    assert.strictEqual(ropesOf("longrope")[0]?.long?.keeps, false)
     assert.deepStrictEqual(ropesOf("su"), ropesOf("longrope"))
     assert.deepStrictEqual(ropesOf("yarn"), ropesOf("longrope"))
   })
@@ -321,6 +382,53 @@ describe("caps", () => {
       undefined
     ])
     assert.deepStrictEqual(caps({ attn_logit_softcapping: 4, final_logit_softcapping: 5 }), [4, 5])
+  })
+
+  // transformers 5.24: the logits of the case gemma3-text are the same to the last bit with and without the key
+  it("gemma3_text: scores are not capped, with a warning", () => {
+    const example = readCase("gemma3-text")
+    const plain = model("gemma3_text", example.config)
+    const capped = model("gemma3_text", { ...example.config, attn_logit_softcapping: 2 })
+    const weights = finder(example.tensors, plain.tensors)
+    assert.deepStrictEqual(capped.cache(0, weights), plain.cache(0, weights))
+    assert.deepStrictEqual(capped.facts, plain.facts)
+    assert.deepStrictEqual([plain.warnings.length, capped.warnings.length], [0, 1])
+    assert.include(capped.warnings[0], "attn_logit_softcapping")
+  })
+})
+
+const activation = (changes: Record<string, unknown>) => model("gemma", changed(changes)).facts.activation
+
+describe("gemma", () => {
+  it("has the activation that hidden_act names, whatever hidden_activation says", () => {
+    assert.strictEqual(activation({ hidden_act: "gelu", hidden_activation: "silu" }), "gelu_pytorch_tanh")
+    assert.strictEqual(activation({ hidden_act: undefined, hidden_activation: "silu" }), "gelu_pytorch_tanh")
+  })
+})
+
+const nested = {
+  full_attention: { rope_type: "default", rope_theta: 3000 },
+  sliding_attention: { rope_type: "default", rope_theta: 100 }
+}
+const typedRopes = (changes: Record<string, unknown>) =>
+  model("gemma3_text", changed({ layer_types: ["full_attention", "sliding_attention"], ...changes })).facts.ropes
+
+describe("gemma3_text", () => {
+  it("puts rope_scaling over the settings of the layers that see everything", () => {
+    assert.deepStrictEqual(
+      typedRopes({ rope_scaling: { rope_type: "linear", factor: 2 }, rope_parameters: nested }),
+      typedRopes({
+        rope_parameters: { ...nested, full_attention: { rope_type: "linear", factor: 2, rope_theta: 3000 } }
+      })
+    )
+  })
+
+  it("does not read truncate, nor original positions beside the settings", () => {
+    const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32, rope_theta: 1e4 }
+    const full = (more: Record<string, unknown>, beside = {}) =>
+      typedRopes({ ...beside, rope_parameters: { ...nested, full_attention: { ...yarn, ...more } } })
+    assert.deepStrictEqual(full({ truncate: false }), full({}))
+    assert.deepStrictEqual(full({}, { original_max_position_embeddings: 16 }), full({}))
   })
 })
 

@@ -39,7 +39,9 @@ export const decoderFields = {
   positions: optional(Positions),
   normEpsilon: optional(Positive),
   activation: optional(Schema.String),
-  tied: optional(Schema.Boolean)
+  tied: optional(Schema.Boolean),
+  causal: optional(Schema.Boolean),
+  bidirectional: optional(Schema.Boolean)
 } as const
 
 /** Names of `decoderFields` in config.json. */
@@ -54,7 +56,9 @@ export const decoderKeys = {
   positions: "max_position_embeddings",
   normEpsilon: "rms_norm_eps",
   activation: "hidden_act",
-  tied: "tie_word_embeddings"
+  tied: "tie_word_embeddings",
+  causal: "is_causal",
+  bidirectional: "use_bidirectional_attention"
 } as const
 
 /** What a problem shows of a value: JSON, cut where it is long; "nothing" where the key is absent. */

@@ -22,7 +22,11 @@ const distinct = (tensors: ReadonlyArray<Expected>): ReadonlyArray<Expected> => 
 ]
 
 /** The model made of layers: graphs with the parts' inputs, outputs and names, as `Model` says. */
-export const decoder = (facts: ModelFacts, layers: ReadonlyArray<Layer>, { finalNorm, head }: Ends): Model => {
+export const decoder = (
+  facts: ModelFacts,
+  layers: ReadonlyArray<Layer>,
+  { finalNorm, head }: Ends
+): Omit<Model, "warnings"> => {
   const { embedding, family, hidden, ropes, vocabulary } = facts
 
   const last = layers.length - 1

@@ -58,7 +58,7 @@ export interface RopeQuestion {
   readonly theta: number
   readonly rotary: number
   readonly positions: number
-  /** `original_max_position_embeddings` beside, not inside, the settings */
+  /** `original_max_position_embeddings` beside, not inside, the settings; goes before theirs */
   readonly originalPositions: number | undefined
 }
 
@@ -88,22 +88,24 @@ const factorsOf = (
         : Result.fail(wrong(`${path}.${key}`, `${half} numbers`, `${list.length} numbers`))
   )
 
-const longrope: Reader = ({ name, originalPositions, path, positions, rotary, settings, theta }) =>
+/** Positions that the model had before its embedding was stretched. Source: transformers 5.24, `standardize_rope_params`. */
+const originalOf = ({ originalPositions, positions, settings }: RopeQuestion): number =>
+  originalPositions ?? settings.original_max_position_embeddings ?? positions
+
+const longrope: Reader = (question) =>
   Result.gen(function*() {
+    const { name, path, positions, rotary, settings, theta } = question
     const factors = (key: "short_factor" | "long_factor") => factorsOf(path, key, settings[key], rotary / 2)
     const short = yield* factors("short_factor")
     const long = yield* factors("long_factor")
-    const outer = originalPositions ?? settings.original_max_position_embeddings ?? undefined
-    const above = outer ?? positions
-    const given = settings.attention_factor ?? undefined
-    const factor = outer === undefined && given === undefined
-      ? yield* number(path, "factor", settings.factor)
-      : positions / above
+    const above = originalOf(question)
+    const factor = settings.factor ?? positions / above
     return {
       name,
       inverseFrequencies: divided(theta, rotary, short),
-      attentionFactor: given ?? longAttention(factor, above),
-      long: { above, inverseFrequencies: divided(theta, rotary, long) }
+      attentionFactor: settings.attention_factor ?? longAttention(factor, above),
+      // Source: transformers 5.24, `longrope_frequency_update`: of the tokens that a pass runs, by the last one's position.
+      long: { above, inverseFrequencies: divided(theta, rotary, long), keeps: true }
     }
   })
 
@@ -117,32 +119,36 @@ const types: Readonly<Record<string, Reader>> = {
       inverseFrequencies: linear(theta, rotary, factor),
       attentionFactor: 1
     })),
-  llama3: ({ name, path, rotary, settings, theta }) =>
+  llama3: (question) =>
     Result.gen(function*() {
+      const { name, path, rotary, settings, theta } = question
       const factor = yield* number(path, "factor", settings.factor)
       const low = yield* number(path, "low_freq_factor", settings.low_freq_factor)
       const high = yield* number(path, "high_freq_factor", settings.high_freq_factor)
-      const key = "original_max_position_embeddings"
-      const original = yield* needed(path, key, settings[key], "a whole number above 0")
       if (high <= low) {
         return yield* Result.fail(wrong(`${path}.high_freq_factor`, `more than low_freq_factor (${low})`, `${high}`))
       }
+      const original = originalOf(question)
       return { name, inverseFrequencies: llama3(theta, rotary, { factor, low, high, original }), attentionFactor: 1 }
     }),
-  yarn: ({ name, path, positions, rotary, settings, theta }) =>
-    Result.map(number(path, "factor", settings.factor), (factor) => ({
-      name,
-      // `||`: the source takes 0 for absent in all of these.
-      inverseFrequencies: yarn(theta, rotary, {
-        factor,
-        original: settings.original_max_position_embeddings ?? positions,
-        fast: settings.beta_fast || 32,
-        slow: settings.beta_slow || 1,
-        truncate: settings.truncate ?? true
-      }),
-      attentionFactor: settings.attention_factor ??
-        yarnAttention(factor, settings.mscale || undefined, settings.mscale_all_dim || undefined)
-    })),
+  yarn: (question) =>
+    Result.gen(function*() {
+      const { name, path, rotary, settings, theta } = question
+      const factor = yield* number(path, "factor", settings.factor)
+      return {
+        name,
+        // `||`: the source takes 0 for absent in all of these; its null for `truncate` is false.
+        inverseFrequencies: yarn(theta, rotary, {
+          factor,
+          original: originalOf(question),
+          fast: settings.beta_fast || 32,
+          slow: settings.beta_slow || 1,
+          truncate: settings.truncate !== null && settings.truncate !== false
+        }),
+        attentionFactor: settings.attention_factor ??
+          yarnAttention(factor, settings.mscale || undefined, settings.mscale_all_dim || undefined)
+      }
+    }),
   longrope,
   divided: ({ name, path, rotary, settings, theta }) =>
     Result.map(factorsOf(path, "factors", settings.factors, rotary / 2), (factors) => ({
@@ -207,7 +213,9 @@ export const soleRope = (
   positions: number,
   partial?: number
 ): Read<SoleRope> => {
-  const { originalPositions, ropeParameters, ropeScaling } = config
+  const { originalPositions, ropeParameters } = config
+  // as in the source, an object without keys says nothing
+  const ropeScaling = config.ropeScaling && Object.keys(config.ropeScaling).length > 0 ? config.ropeScaling : undefined
   const path = ropeScaling ? "rope_scaling" : "rope_parameters"
   const settings = ropeScaling ?? ropeParameters ?? {}
   if (

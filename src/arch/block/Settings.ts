@@ -1,6 +1,6 @@
 import { Result } from "effect"
 import type { Model, Rope } from "../Architecture.ts"
-import { decoderFields, decoderKeys, type Read, type Shape, shapeOf, type Sizes } from "./Config.ts"
+import { decoderFields, decoderKeys, type Read, type Shape, shapeOf, type Sizes, unsupported } from "./Config.ts"
 import { decoder } from "./Decoder.ts"
 import { head } from "./Head.ts"
 import type { Layer } from "./Layer.ts"
@@ -22,6 +22,8 @@ interface Config extends Sizes, RopeConfig {
   readonly normEpsilon?: number | null
   readonly activation?: string | null
   readonly tied?: boolean | null
+  readonly causal?: boolean | null
+  readonly bidirectional?: boolean | null
 }
 
 /** What a family takes where its config has no key, or null. */
@@ -50,6 +52,11 @@ export interface Settings {
 /** Settings of a config; untied, silu and an epsilon of 1e-6 where it does not say. Source: transformers 5.23, the families' configurations. */
 export const settingsOf = (config: Config, defaults: Defaults): Read<Settings> =>
   Result.gen(function*() {
+    // Either makes an encoder of a decoder. Source: transformers 5.24, `create_causal_mask` and models/gemma.
+    if (config.causal === false) return yield* Result.fail(unsupported("is_causal", "true: a decoder", "false"))
+    if (config.bidirectional === true) {
+      return yield* Result.fail(unsupported("use_bidirectional_attention", "false: a decoder", "true"))
+    }
     const keyValueHeads = config.keyValueHeads ?? defaults.keyValueHeads
     const shape = yield* shapeOf(config, keyValueHeads, config.headSize ?? defaults.headSize)
     const positions = config.positions ?? defaults.positions
@@ -74,6 +81,7 @@ export interface Unusual {
   readonly head?: typeof head
   readonly logitCap?: number | undefined
   readonly scoreCap?: number | undefined
+  readonly warnings?: ReadonlyArray<string>
 }
 
 /** The model of a family with the usual names at its ends (`model.embed_tokens`, `model.norm`, `lm_head`); `layer` is given `model.layers.<index>`. */
@@ -89,7 +97,7 @@ export const modelOf = (
   const used = new Set(layers.map(({ facts }) => facts.kind === "attention" ? facts.rope : undefined))
   const { head: headOf = head, multiplier = 1, norm = rmsNorm, normName = "model.norm" } = unusual
   const weight = tied ? EMBEDDING : "lm_head.weight"
-  return decoder(
+  const made = decoder(
     {
       family,
       hidden,
@@ -112,4 +120,5 @@ export const modelOf = (
     layers,
     { finalNorm: norm(normName, hidden, epsilon), head: headOf(weight, hidden, vocabulary) }
   )
+  return { ...made, warnings: unusual.warnings ?? [] }
 }
