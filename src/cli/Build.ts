@@ -48,7 +48,8 @@ const buildText = (report: BuildReport, request: CompileRequest, peakMemory: num
   return formatBuild({
     output: request.output,
     archives: report.archives,
-    sizes: report.precisions,
+    // of a build without archives nothing was made of them
+    sizes: report.archives > 0 ? report.precisions : [],
     intake: report.intake,
     stages: names.map((name) => {
       const steps = report.steps.filter(({ stage }) => stage === name)

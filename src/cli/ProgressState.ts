@@ -53,7 +53,9 @@ export const remaining = (state: ProgressState, now: number): number | undefined
 const rate = (stage: StageState, now: number): string | undefined => {
   const took = stage.started === undefined ? 0 : seconds(stage.started, stage.ended ?? now)
   const fresh = stage.done - stage.reused
-  return stage.unit === "bytes" && took > 0.05 && fresh > 0 ? `${(fresh / took / 1e6).toFixed(0)} MB/s` : undefined
+  return stage.unit === "bytes" && took > 0.05 && fresh >= 1e6 * took
+    ? `${(fresh / took / 1e6).toFixed(0)} MB/s`
+    : undefined
 }
 
 const done = ({ done, total, unit }: StageState): string =>

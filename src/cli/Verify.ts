@@ -1,10 +1,11 @@
-import { Console, Effect, Path } from "effect"
+import { Console, Effect, Path, Result } from "effect"
 import { CompileRequest } from "../plan/Request.ts"
 import { Progress } from "../stage/Progress.ts"
 import { readProvenance, requestOf } from "../stage/Provenance.ts"
 import { formatError } from "../stage/report/Units.ts"
 import { servicesFor } from "../stage/Services.ts"
 import { builtJob } from "../stage/verification/BuiltJob.ts"
+import { checkFiles, checkSource } from "../stage/verification/Unchanged.ts"
 import { Verifier } from "../stage/Verifier.ts"
 import type { Verification } from "../verify/Verification.ts"
 import { InputInvalid } from "./InputInvalid.ts"
@@ -30,23 +31,28 @@ const tableOf = ({ checks }: Verification): ReadonlyArray<string> => {
 export const verify = Effect.fn("Verify.verify")(function*({ json, mode, model: named, out }: VerifyRequest) {
   const path = yield* Path.Path
   const output = path.resolve(out)
-  const model = named ?? (yield* Effect.mapError(
-    Effect.map(readProvenance(output), requestOf),
-    ({ message }) =>
-      new InputInvalid({
-        path: output,
-        expected: "the checkpoint that the build was made of",
-        found: `nothing that names it (${message}); add --model MODEL_PATH`
-      })
-  )).modelPath
+  const made = yield* Effect.result(readProvenance(output))
+  if (Result.isFailure(made) && named === undefined) {
+    return yield* new InputInvalid({
+      path: output,
+      expected: "the checkpoint that the build was made of",
+      found: `nothing that names it (${made.failure.message}); add --model MODEL_PATH`
+    })
+  }
+  const model = named ?? Result.getOrThrow(Result.map(made, requestOf)).modelPath
   const work = Effect.gen(function*() {
     const progress = yield* Progress
     const verifier = yield* Verifier
+    // what a changed file does to the numbers is told first: it names part and tensor
+    const unchanged = yield* Effect.result(Result.isSuccess(made) ? checkFiles(output, made.success) : Effect.void)
     const job = yield* builtJob(output, model)
+    if (Result.isSuccess(made)) yield* checkSource(output, made.success, job.checkpoint)
+    else yield* Effect.logWarning(`${made.failure.message}: the files are not compared with what was built`)
     const layers = job.model.facts.layers.length
     yield* progress.plan([{ name: "VERIFY", unit: "steps", total: layers, weight: layers }])
     const verification = yield* verifier.verify(job, { mode, output, advance: () => progress.advance("VERIFY", 1) })
     yield* progress.done("VERIFY")
+    yield* Effect.fromResult(unchanged)
     return verification
   }).pipe(
     Effect.provide(servicesFor(CompileRequest.make({ modelPath: model, output }))),

@@ -64,6 +64,9 @@ export const warningsOf = (job: Job): ReadonlyArray<string> => {
       }; adapters are not built yet, the layers are compiled without branches`
     )
   }
+  if (lora.length === 0 && request.loraRank !== undefined) {
+    warnings.push("--lora_rank has no effect: the configuration file asks for no LoRA branch")
+  }
   const int4 = table.some(({ choice }) => choice.precision === "A_BF16_W_INT4")
   if (int4) {
     warnings.push(

@@ -19,14 +19,14 @@ import { provenancePath, reportPath } from "./Provenance.ts"
 import { stages } from "./registry.ts"
 import { precisionReports, programSizes } from "./Sizes.ts"
 import type { StepResult } from "./Stage.ts"
-import type { InputMissing, NotSupported, OutOfBudget } from "./StageError.ts"
+import type { InputMissing, NotSupported, OutOfBudget, SharingNeeded } from "./StageError.ts"
 import { standing } from "./Standing.ts"
 import type { Verifier } from "./Verifier.ts"
 import { folders, type StepOutput, Workspace } from "./Workspace.ts"
 import type { WorkspaceError } from "./WorkspaceError.ts"
 
 /** Every way in which planning fails. */
-export type PlanError = SourceError | PrecisionError | NotSupported
+export type PlanError = SourceError | PrecisionError | NotSupported | SharingNeeded
 
 /** Every way in which a build fails. */
 export type CompileError = PlanError | WorkspaceError | OutOfBudget | InputMissing | StepsFailed

@@ -1,14 +1,14 @@
 import { Effect, Path, Result } from "effect"
 import { architectures, find } from "../arch/registry.ts"
 import type { Job } from "../plan/Job.ts"
-import { decoderPrograms } from "../plan/Parts.ts"
+import { decoderPrograms, numberRanges } from "../plan/Parts.ts"
 import { evaluate } from "../plan/Precision.ts"
 import { type CompileRequest, stageFlags } from "../plan/Request.ts"
 import { alike, type Checkpoint, expect, familyMissing, open, unsupportedArchitecture } from "../source/Checkpoint.ts"
 import { configError } from "../source/SourceError.ts"
 import { Target } from "../target/Target.ts"
 import { onOtherDisk } from "./Disk.ts"
-import { NotSupported } from "./StageError.ts"
+import { NotSupported, SharingNeeded } from "./StageError.ts"
 
 /** What a request asks that no code here does yet, with what to do instead. */
 const refusal = (request: CompileRequest): NotSupported | undefined =>
@@ -74,6 +74,12 @@ export const prepare = Effect.fn("Prepare.prepare")(function*(request: CompileRe
     model.facts.layers.length,
     decoderPrograms(model.facts.layers)
   )
+  const branched = [
+    ...new Set(table.flatMap(({ choice, program }) => choice.lora === "LORA_DISABLED" ? [] : [program.index]))
+  ]
+  if (branched.length > 0 && !request.enableFilterSharing) {
+    return yield* new SharingNeeded({ layers: numberRanges(branched) })
+  }
   const leftover = unused.length > 0
     ? [
       `${unused.length} tensors of the checkpoint are not used by ${family.name}: ${unused.slice(0, 3).join(", ")}${

@@ -49,3 +49,31 @@ export class NotSupported extends Schema.TaggedError<NotSupported>()("NotSupport
     return this.message
   }
 }
+
+/** A checkpoint is not the one that a build was made of. */
+export class OtherSource extends Schema.TaggedError<OtherSource>()("OtherSource", {
+  output: Schema.String,
+  source: Schema.String,
+  file: Schema.String,
+  expected: Schema.String,
+  found: Schema.String
+}) {
+  override readonly [Runtime.errorExitCode] = 3
+  override get message() {
+    return `${this.source} is not the checkpoint that ${this.output} was made of: ${this.file}: expected ${this.expected}, found ${this.found}; name the right one with --model, or compile again with --resume if the checkpoint is meant to be new`
+  }
+  override get [CliError.userMessage]() {
+    return this.message
+  }
+}
+
+/** LoRA branches are asked for in programs that do not share their weights. */
+export class SharingNeeded extends Schema.TaggedError<SharingNeeded>()("SharingNeeded", { layers: Schema.String }) {
+  override readonly [Runtime.errorExitCode] = 2
+  override get message() {
+    return `LoRA in layers ${this.layers} (configuration file) needs --enable_filter_sharing: prefill and decode then share the weights that adapters are added to`
+  }
+  override get [CliError.userMessage]() {
+    return this.message
+  }
+}

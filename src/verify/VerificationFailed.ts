@@ -42,6 +42,27 @@ export class VerificationFailed extends Schema.TaggedError<VerificationFailed>()
   }
 }
 
+const shown = 3
+
+/** Shipped files of a build are not what the build wrote. */
+export class FilesChanged extends Schema.TaggedError<FilesChanged>()("FilesChanged", {
+  /** paths relative to the output folder; what build.json says of them, and what is there */
+  files: Schema.Array(Schema.Struct({ path: Schema.String, expected: Schema.String, found: Schema.String }))
+}) {
+  override readonly [Runtime.errorExitCode] = 6
+  override get message() {
+    const more = this.files.length > shown ? [`${this.files.length - shown} more files differ`] : []
+    return [
+      ...this.files.slice(0, shown).map(({ expected, found, path }) => `${path}: expected ${expected}, found ${found}`),
+      ...more,
+      "files of the build changed after it was made: the same llima-compile command with --resume makes these again"
+    ].join("\n")
+  }
+  override get [CliError.userMessage]() {
+    return this.message
+  }
+}
+
 /** A program's output holds a number that no arithmetic on a sound weight gives. */
 export class OutputBroken extends Schema.TaggedError<OutputBroken>()("OutputBroken", {
   program: Schema.String,

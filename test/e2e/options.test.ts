@@ -169,6 +169,15 @@ describe("the worked examples", () => {
 `
         })
         assert.strictEqual(report.warnings.filter((text) => text.includes("LoRA in layers 0-2")).length, 1)
+        const alone = told(
+          yield* Effect.flip(made({
+            config: `def get_layer_configuration(model_properties, layer):
+    return {"lora": "LORA_BRANCH", "precision": "BF16"}
+`
+          }))
+        )
+        assert.strictEqual(alone.code, 2)
+        assert.include(alone.message, "LoRA in layers 0-2 (configuration file) needs --enable_filter_sharing")
         const root = yield* folder
         const args = ["--enable_filter_sharing", "--lora_name", "sql", "--lora_path", root, "-o", join(root, "out")]
         const { code, err } = yield* invoke(compileCommand(build), [model(name), ...args])

@@ -1,6 +1,6 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Schema } from "effect"
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gunzipSync, gzipSync } from "node:zlib"
 import { inspect } from "../../src/cli/Inspect.ts"
@@ -66,7 +66,12 @@ const ask = (out: string, ...args: ReadonlyArray<string>) =>
   invoke(llima, ["verify", out, "--model", model(name), ...args])
 
 /** Changes the numbers of a layer's archive while `use` runs; it is a sound archive before and after. */
-const damaged = <A, E, R>(file: string, change: (weights: Uint8Array) => void, use: Effect.Effect<A, E, R>) =>
+const damaged = <A, E, R>(
+  file: string,
+  change: (weights: Uint8Array) => void,
+  use: Effect.Effect<A, E, R>,
+  restore = true
+) =>
   Effect.acquireUseRelease(
     Effect.sync(() => {
       const before = readFileSync(file)
@@ -80,7 +85,7 @@ const damaged = <A, E, R>(file: string, change: (weights: Uint8Array) => void, u
       return before
     }),
     () => use,
-    (before) => Effect.sync(() => writeFileSync(file, before))
+    (before) => Effect.sync(() => restore ? writeFileSync(file, before) : undefined)
   )
 
 describe("llima-compile --verify", () => {
@@ -223,6 +228,48 @@ describe("llima verify", () => {
           assert.match(err, /error: group_\w+_1, \w+: relative error \d\.\d+, at most 0\.\d+ for A_BF16_W_INT8/)
           assert.match(err, /configuration file/)
           assert.strictEqual((yield* ask(int8)).code, 0)
+        }),
+      20_000
+    )
+
+    it.effect(
+      "names a file that changed by less than its precision explains, and --resume makes it again",
+      () =>
+        Effect.gen(function*() {
+          const root = yield* folder
+          const output = join(root, "out")
+          const asked = {
+            modelPath: model(name),
+            output,
+            configurationFile: precision(join(root, "int4.json"), "A_BF16_W_INT4")
+          }
+          yield* compile(asked)
+          const file = archive(output, 1)
+          const [before, { atime, mtime }] = [readFileSync(file), statSync(file)]
+          const change = Effect.gen(function*() {
+            // as a disk does it: the size and the time stay
+            utimesSync(file, atime, mtime)
+            return yield* ask(output)
+          })
+          const { code, err } = yield* damaged(file, (weights) => weights.fill(0, 0, 2), change, false)
+          assert.strictEqual(code, 6, err)
+          assert.include(err, "error: sima_files/mpk/layer_1.tar.gz: expected ")
+          assert.include(err, "--resume makes these again")
+          assert.deepStrictEqual(stepsOf(yield* compile({ ...asked, resume: true })).made, ["compile/layer_1"])
+          assert.isTrue(before.equals(readFileSync(file)))
+          assert.strictEqual((yield* ask(output)).code, 0)
+        }),
+      30_000
+    )
+
+    it.effect(
+      "refuses a checkpoint that the build was not made of, by its first file that differs",
+      () =>
+        Effect.gen(function*() {
+          const { int8 } = yield* Built
+          const { code, err } = yield* invoke(llima, ["verify", int8, "--model", model("qwen3")])
+          assert.strictEqual(code, 3, err)
+          assert.match(err, /qwen3 is not the checkpoint that .*int8 was made of: \S+: expected \d+ bytes/)
         }),
       20_000
     )

@@ -16,6 +16,7 @@ import { type Arithmetic, divergences } from "../../verify/Thresholds.ts"
 import type { Verification } from "../../verify/Verification.ts"
 import { VerificationFailed } from "../../verify/VerificationFailed.ts"
 import { workspaceFailure } from "../Disk.ts"
+import { forget } from "../Standing.ts"
 import { type Activations, anglesOf, maskOf, matrix, rowRange, rowsOf } from "./Activations.ts"
 import { checkLayer, checkTensor } from "./Programs.ts"
 import { openReference, type ReferenceModel } from "./ReferenceModel.ts"
@@ -187,7 +188,10 @@ export const compareBuild = Effect.fnUntraced(
       if (compiled.length === 0) stream = undefined
       else {
         const archive = path.resolve(output, paths.archive(index))
-        const { folder, graphs } = yield* openArchive(archive, scratch)
+        const { folder, graphs } = yield* Effect.tapError(
+          openArchive(archive, scratch),
+          () => forget(path.resolve(output), [paths.archive(index)])
+        )
         const missing = compiled.map(({ program }) => programName(program)).filter((name) => !graphs.has(name))
         if (missing.length > 0) {
           return yield* new RunError({ path: archive, reason: new ProgramsMissing({ programs: missing, omitted: [] }) })
