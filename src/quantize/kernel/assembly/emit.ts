@@ -43,13 +43,6 @@ export function highNibbles(even: v128, odd: v128): v128 {
   return v128.or(down(even, 4, 0x0f), v128.and(odd, every(0xf0)))
 }
 
-/** 32 codes below 16 → 16 bytes. */
-// @ts-ignore: decorator
-@inline
-export function pack32(a: v128, b: v128): v128 {
-  return v128.or(evens(a, b), i16x8.shl(odds(a, b), 4))
-}
-
 /** 32 codes, in the low nibbles of 16 bytes, then in the high ones → 16 bytes. */
 // @ts-ignore: decorator
 @inline

@@ -1,13 +1,27 @@
 // GGUF's blocks of 256 ternary digits → 4-bit codes 7, 8, 9. `count` blocks, one after the other.
 // Layouts: src/quantize/format/gguf/ternary.ts.
 import { evenBytes, every } from "./constants"
-import { crumbs, pack32 } from "./emit"
+import { crumbs, evens, odds } from "./emit"
 
 // The first digit of each byte, 7 more: base 3, most significant first, of a fraction of 256.
 // @ts-ignore: decorator
 @inline
 function digits(v: v128): v128 {
   return i8x16.sub(i8x16.sub(every(7), i8x16.ge_u(v, every(86))), i8x16.ge_u(v, every(171)))
+}
+
+// The first digits of bytes 0, 2, 4 … and 1, 3, 5 … of 32.
+// @ts-ignore: decorator
+@inline
+function digits32(even: v128, odd: v128): v128 {
+  return v128.or(digits(even), i16x8.shl(digits(odd), 4))
+}
+
+// The first digits of 32 bytes, in order.
+// @ts-ignore: decorator
+@inline
+function storeDigits(codes: usize, a: v128, b: v128): void {
+  v128.store(codes, digits32(evens(a, b), odds(a, b)))
 }
 
 // The wrapping product takes the first digit off.
@@ -34,16 +48,17 @@ function fours(src: usize): v128 {
 export function recode_TQ1_0(src: usize, count: i32, codes: usize, scales: usize, _: usize): void {
   for (let b = 0; b < count; b++, src += 54, scales += 2, codes += 48) {
     store<u16>(scales, load<u16>(src, 52))
-    let first = v128.load(src), second = v128.load(src, 16)
+    const low = v128.load(src), high = v128.load(src, 16)
+    let even = evens(low, high), odd = odds(low, high)
     for (let n = 0; n < 5; n++, codes += 16) {
-      v128.store(codes, pack32(digits(first), digits(second)))
-      first = next(first)
-      second = next(second)
+      v128.store(codes, digits32(even, odd))
+      even = next(even)
+      odd = next(odd)
     }
     const one = v128.load(src, 32), two = next(one), three = next(two), four = next(three), five = next(four)
-    v128.store(codes, pack32(digits(one), digits(two)))
-    v128.store(codes, pack32(digits(three), digits(four)), 16)
-    v128.store(codes, pack32(digits(five), digits(fours(src + 48))), 32)
+    storeDigits(codes, one, two)
+    storeDigits(codes + 16, three, four)
+    storeDigits(codes + 32, five, fours(src + 48))
   }
 }
 
