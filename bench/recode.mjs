@@ -1,16 +1,25 @@
-// GB/s of stored blocks (source bytes) of GGUF's types: kernels in one thread, and file → file through the service.
-// node bench/recode.mjs [MEGABYTES]: random codes with ordinary scales; median of the rounds; files go to a temporary folder.
+// GB/s of GGUF's types: kernels in one thread, and file → file through the service, with what is written and the peak RSS.
+// node bench/recode.mjs [MEGABYTES [TYPE…]]: random codes with ordinary scales, the source in the page cache, a new file written.
+// The best of the rounds, as the machine may be shared: its load stands beside.
 import { Effect } from "effect"
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
+import { loadavg, tmpdir } from "node:os"
 import { join } from "node:path"
 import { layoutBlob } from "../src/quantize/Blob.ts"
 import { blocks } from "../src/quantize/format/gguf/registry.ts"
 import { Instance } from "../src/quantize/kernel/Instance.ts"
 import { Kernels } from "../src/quantize/Kernels.ts"
 
-const megabytes = Number(process.argv[2] ?? 256)
-const median = (values) => values.sort((a, b) => a - b)[values.length >> 1]
+const [megabytes = 256, ...names] = process.argv.slice(2)
 const gigabytes = (bytes, milliseconds) => (bytes / 1e6 / milliseconds).toFixed(2)
 
 /** Where the f16 scales of a block are, so that random bytes do not make infinities of them. */
@@ -31,7 +40,7 @@ const scales = {
   TQ2_0: [64]
 }
 const columns = 4096
-const types = blocks.filter(({ name }) => scales[name] !== undefined)
+const types = blocks.filter(({ name }) => scales[name] !== undefined && (names.length === 0 || names.includes(name)))
 
 /** Rows of random blocks, about as many bytes; scales between 0.5 and 2 times 2^-8, as they vary in a model. */
 const randomRows = ({ bytes, name, numbers }, size) => {
@@ -50,7 +59,9 @@ const randomRows = ({ bytes, name, numbers }, size) => {
   return { rows, stored }
 }
 
-console.log("kernels, one thread, GB/s of stored blocks: recode, survey (looking at what was made), expand (to f32)")
+const load = () => `load ${loadavg()[0]?.toFixed(1)}`
+
+console.log(`kernels, one thread, GB/s of stored blocks: recode, survey (what was made), expand (to f32); ${load()}`)
 for (const block of types) {
   const { name, numbers } = block
   const { form, high, low } = block.codes
@@ -84,7 +95,7 @@ for (const block of types) {
   const line = kernels.map((kernel) =>
     gigabytes(
       stored.length,
-      median(Array.from({ length: 60 }, () => {
+      Math.min(...Array.from({ length: 100 }, () => {
         instance.exports.reset()
         const start = performance.now()
         kernel()
@@ -95,15 +106,34 @@ for (const block of types) {
   console.log(`  ${name.padEnd(6)} ${line.join("  ")}`)
 }
 
+/** The process's peak resident megabytes since the last call (Linux). */
+const peak = () => {
+  const kibibytes = /VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]
+  writeFileSync("/proc/self/clear_refs", "5")
+  return Math.round(Number(kibibytes) * 1024 / 1e6)
+}
+
+/** A file of some megabytes of blocks, made from a few. */
+const storedFile = (folder, block) => {
+  const { rows, stored } = randomRows(block, 4e6)
+  const times = Math.ceil(megabytes * 1e6 / stored.length)
+  const file = join(folder, "stored.bin")
+  const fd = openSync(file, "w")
+  for (let i = 0; i < times; i++) writeSync(fd, stored)
+  closeSync(fd)
+  return { file, rows: rows * times, length: stored.length * times }
+}
+
 const folder = mkdtempSync(join(tmpdir(), "llima-bench-"))
+peak()
+const rest = peak()
 try {
-  console.log(`file → file, ${megabytes} MB of each, GB/s of stored blocks`)
+  console.log(
+    `file → file, ${megabytes} MB of each, GB/s of stored blocks (and of what is written); at rest ${rest} MB`
+  )
   for (const block of types) {
-    const { rows, stored } = randomRows(block, megabytes * 1e6)
-    const file = join(folder, "stored.bin")
-    writeFileSync(file, stored)
-    const range = { file, offset: 0, length: stored.length }
-    const tensor = { name: block.name, dtype: "f32", shape: [rows, columns], range }
+    const { file, length: bytes, rows } = storedFile(folder, block)
+    const tensor = { name: block.name, dtype: "f32", shape: [rows, columns], range: { file, offset: 0, length: bytes } }
     const source = {
       ...tensor,
       coded: {
@@ -118,12 +148,13 @@ try {
     }
     const { form } = block.codes
     const { length, weights: [{ codes, minimum, scales }] } = layoutBlob([{ name: block.name, rows, columns, form }])
+    peak()
     const line = []
     for (const jobs of [1, 2]) {
       const rounds = Effect.gen(function*() {
         const kernels = yield* Kernels
         const times = { recode: [], scan: [] }
-        for (let round = 0; round < 4; round++) {
+        for (let round = 0; round < 8; round++) {
           const out = join(folder, `${round}.bin`)
           const fd = openSync(out, "w")
           ftruncateSync(fd, length)
@@ -144,10 +175,15 @@ try {
         return times
       }).pipe(Effect.provide(Kernels.layer(jobs)))
       const times = await Effect.runPromise(rounds)
-      const [recode, scan] = [times.recode, times.scan].map(([, ...rest]) => gigabytes(stored.length, median(rest)))
-      line.push(`${jobs} ${jobs === 1 ? "worker" : "workers"}: recode ${recode}, decode to f32 and scan ${scan}`)
+      const [recode, scan] = [times.recode, times.scan].map((all) => Math.min(...all))
+      line.push(
+        `${jobs} ${jobs === 1 ? "worker" : "workers"}: recode ${gigabytes(bytes, recode)} (${
+          gigabytes(length, recode)
+        }), `
+          + `decode to f32 and scan ${gigabytes(bytes, scan)}`
+      )
     }
-    console.log(`  ${block.name.padEnd(6)} ${line.join("; ")}`)
+    console.log(`  ${block.name.padEnd(6)} ${line.join("; ")}; peak ${peak()} MB; ${load()}`)
   }
 } finally {
   rmSync(folder, { recursive: true })

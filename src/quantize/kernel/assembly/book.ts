@@ -1,6 +1,7 @@
 // GGUF's blocks whose 4-bit codes point into a table of 16 levels → the levels, around 128. `count` blocks, one after the other.
 // Layouts: src/quantize/format/gguf/book.ts.
-import { store32 } from "./emit"
+import { every } from "./constants"
+import { down, scale8, store32 } from "./emit"
 import { half } from "./numbers"
 
 // -127 -104 -83 -65 -49 -35 -22 -10 1 13 25 38 53 69 89 113
@@ -25,16 +26,25 @@ export function recode_IQ4_NL(src: usize, count: i32, codes: usize, scales: usiz
   }
 }
 
+// What moves two bits, others in each lane, to the top.
+const TOPS = memory.data<u16>([0x4000, 0x1000, 0x400, 0x100, 0x40, 0x10, 4, 1], 16)
+
+// Scales of IQ4_XS as i16: a u16 of the top two bits, four bytes of nibbles.
+// @ts-ignore: decorator
+@inline
+function sixBits(src: usize): v128 {
+  const bytes = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(src, 2)))
+  const low = v128.and(v128.or(bytes, i32x4.shl(bytes, 12)), every(15))
+  const top = down(i16x8.mul(v128.load16_splat(src), v128.load(TOPS)), 10, 0x30)
+  return i16x8.sub(v128.or(low, top), i16x8.splat(32))
+}
+
 /** d f16 @0, top bits of the eight scales u16 @2, their low nibbles @4, 128 bytes @8. */
 export function recode_IQ4_XS(src: usize, count: i32, codes: usize, scales: usize, _: usize): void {
   const table = v128.load(LEVELS)
-  for (let b = 0; b < count; b++, src += 136) {
-    const d = half(src), top = <i32>load<u16>(src, 2)
-    for (let s = 0; s < 8; s++, scales += 4, codes += 32) {
-      const low = (<i32>load<u8>(src + (s >> 1), 4) >> ((s & 1) << 2)) & 15
-      store<f32>(scales, d * <f32>((low | ((top >> (s << 1)) & 3) << 4) - 32))
-      look(table, src + 8 + (<usize>s << 4), codes)
-    }
+  for (let b = 0; b < count; b++, src += 136, scales += 32) {
+    scale8(scales, f32x4.splat(half(src)), sixBits(src + 2))
+    for (let p: usize = src + 8; p < src + 136; p += 16, codes += 32) look(table, p, codes)
   }
 }
 

@@ -51,11 +51,9 @@ export function survey(
       if (zeros == 0 && b + 4 <= blocks) {
         const s = scales4(scales, isHalf, i)
         const m4 = minimum == 0 ? f32x4.splat(0) : v128.load(minimum + (i << 2))
-        const most = f32x4.max(
-          f32x4.abs(f32x4.add(f32x4.mul(down, s), m4)),
-          f32x4.abs(f32x4.add(f32x4.mul(up, s), m4))
-        )
-        if (v128.all_true<i32>(f32x4.le(most, f32x4.splat(best)))) {
+        const one = f32x4.abs(f32x4.add(f32x4.mul(down, s), m4)), other = f32x4.abs(f32x4.add(f32x4.mul(up, s), m4))
+        const so = f32x4.splat(best)
+        if (i32x4.bitmask(v128.and(f32x4.le(one, so), f32x4.le(other, so))) == 15) {
           b += 3
           i += 3
           continue

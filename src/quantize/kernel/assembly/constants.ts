@@ -20,6 +20,17 @@ const WORDS = memory.data<u32>([
   0x4b3fff80, 0x4b3fff80, 0x4b3fff80, 0x4b3fff80 // 128
 ], 16)
 
+// Each byte four times, filled when the module starts.
+const BYTES = memory.data(1024, 16)
+for (let byte: u32 = 0; byte < 256; byte++) store<u32>(BYTES + (byte << 2), byte * 0x01010101)
+
+/** A byte in every lane. Kernels with one or two constants are as fast with literals. */
+// @ts-ignore: decorator
+@inline
+export function every(byte: u8): v128 {
+  return v128.load32_splat(BYTES + (<usize>byte << 2))
+}
+
 // @ts-ignore: decorator
 @inline
 export function grid(): v128 {

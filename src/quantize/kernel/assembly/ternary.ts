@@ -1,49 +1,71 @@
 // GGUF's blocks of 256 ternary digits → 4-bit codes 7, 8, 9. `count` blocks, one after the other.
 // Layouts: src/quantize/format/gguf/ternary.ts.
-import { pack32 } from "./emit"
+import { evenBytes, every } from "./constants"
+import { crumbs, evens, odds } from "./emit"
 
-const DIGITS = memory.data(256, 16)
-
-// Digit n of a byte: base 3, most significant first, of a fraction of 256; the wrapping product takes the digits before it off.
+// The first digit of each byte, 7 more: base 3, most significant first, of a fraction of 256.
 // @ts-ignore: decorator
 @inline
-function digit(byte: u32, power: u32): u8 {
-  return <u8>((((byte * power) & 255) * 3) >> 8) + 7
+function digits(v: v128): v128 {
+  return i8x16.sub(i8x16.sub(every(7), i8x16.ge_u(v, every(86))), i8x16.ge_u(v, every(171)))
+}
+
+// The first digits of bytes 0, 2, 4 … and 1, 3, 5 … of 32.
+// @ts-ignore: decorator
+@inline
+function digits32(even: v128, odd: v128): v128 {
+  return v128.or(digits(even), i16x8.shl(digits(odd), 4))
+}
+
+// The first digits of 32 bytes, in order.
+// @ts-ignore: decorator
+@inline
+function storeDigits(codes: usize, a: v128, b: v128): void {
+  v128.store(codes, digits32(evens(a, b), odds(a, b)))
+}
+
+// The wrapping product takes the first digit off.
+// @ts-ignore: decorator
+@inline
+function next(v: v128): v128 {
+  return i8x16.add(v, i8x16.add(v, v))
+}
+
+const POWERS = memory.data<u16>([1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27], 16)
+
+// Four bytes, then the same without their first digit, their first two, three.
+// @ts-ignore: decorator
+@inline
+function fours(src: usize): v128 {
+  const bytes = i16x8.extend_low_i8x16_u(v128.load32_splat(src))
+  return i8x16.narrow_i16x8_u(
+    v128.and(i16x8.mul(bytes, v128.load(POWERS)), evenBytes()),
+    v128.and(i16x8.mul(bytes, v128.load(POWERS, 16)), evenBytes())
+  )
 }
 
 /** 48 bytes of five digits @0, 4 bytes of four @48, d f16 @52. */
 export function recode_TQ1_0(src: usize, count: i32, codes: usize, scales: usize, _: usize): void {
-  for (let b = 0; b < count; b++, src += 54, scales += 2) {
+  for (let b = 0; b < count; b++, src += 54, scales += 2, codes += 48) {
     store<u16>(scales, load<u16>(src, 52))
-    let power: u32 = 1
-    for (let n = 0; n < 5; n++, power *= 3) {
-      for (let j: usize = 0; j < 32; j++) store<u8>(DIGITS + n * 32 + j, digit(load<u8>(src + j), power))
-      for (let j: usize = 0; j < 16; j++) store<u8>(DIGITS + 160 + n * 16 + j, digit(load<u8>(src + 32 + j), power))
-      if (n == 4) break
-      for (let j: usize = 0; j < 4; j++) store<u8>(DIGITS + 240 + n * 4 + j, digit(load<u8>(src + 48 + j), power))
+    const low = v128.load(src), high = v128.load(src, 16)
+    let even = evens(low, high), odd = odds(low, high)
+    for (let n = 0; n < 5; n++, codes += 16) {
+      v128.store(codes, digits32(even, odd))
+      even = next(even)
+      odd = next(odd)
     }
-    for (let j: usize = 0; j < 256; j += 32, codes += 16) {
-      v128.store(codes, pack32(v128.load(DIGITS + j), v128.load(DIGITS + j, 16)))
-    }
+    const one = v128.load(src, 32), two = next(one), three = next(two), four = next(three), five = next(four)
+    storeDigits(codes, one, two)
+    storeDigits(codes + 16, three, four)
+    storeDigits(codes + 32, five, fours(src + 48))
   }
 }
 
 /** 64 bytes of 2-bit digits @0, d f16 @64. */
 export function recode_TQ2_0(src: usize, count: i32, codes: usize, scales: usize, _: usize): void {
-  const three = i8x16.splat(3), seven = i8x16.splat(7)
   for (let b = 0; b < count; b++, src += 66, scales += 2) {
     store<u16>(scales, load<u16>(src, 64))
-    for (let h: usize = 0; h < 64; h += 32) {
-      const low = v128.load(src + h), high = v128.load(src + h, 16)
-      for (let shift = 0; shift < 8; shift += 2, codes += 16) {
-        v128.store(
-          codes,
-          pack32(
-            i8x16.add(v128.and(i8x16.shr_u(low, shift), three), seven),
-            i8x16.add(v128.and(i8x16.shr_u(high, shift), three), seven)
-          )
-        )
-      }
-    }
+    for (let h: usize = 0; h < 64; h += 32, codes += 64) crumbs(src + h, codes, 0x77)
   }
 }
