@@ -108,3 +108,24 @@ export const guard = (tensor: Tensor, facts: WeightFacts): Result.Result<void, K
   }
   return Result.void
 }
+
+/** Largest number of a 16-bit float: no trained weight comes near it. */
+const LARGEST = 65504
+
+/** What a user should know of a weight that can be computed with and still is no likely one, a sentence each. */
+export const unlikely = (tensor: Tensor, facts: WeightFacts): ReadonlyArray<string> => {
+  const { allZero, largest, numbers, underflow: { count, first } } = facts
+  const matrix = tensor.shape.length > 1
+  const blocks = Math.ceil((tensor.shape.at(-1) ?? 1) / 32)
+  const at = first === undefined ? [] : stored(tensor, [Math.floor(first / blocks), (first % blocks) * 32])
+  return [
+    // biases and the norms of some families are zeros when training begins, and may stay so
+    ...allZero && matrix ? [`all ${numbers} numbers are zero; is the checkpoint whole?`] : [],
+    ...largest > LARGEST ? [`its largest magnitude is ${largest.toPrecision(4)}; is the checkpoint sound?`] : [],
+    ...count > 0
+      ? [
+        `${count} blocks of 32, the first at [${at.join(", ")}], are too small for a 16-bit scale: they lose precision`
+      ]
+      : []
+  ].map((text) => `${tensor.name}: ${text}`)
+}

@@ -17,6 +17,7 @@ import { prepare } from "./Prepare.ts"
 import { Progress } from "./Progress.ts"
 import { provenancePath, reportPath } from "./Provenance.ts"
 import { stages } from "./registry.ts"
+import { remarksOf } from "./Remarks.ts"
 import { precisionReports, programSizes } from "./Sizes.ts"
 import type { StepResult } from "./Stage.ts"
 import type { InputMissing, NotSupported, OutOfBudget, SharingNeeded } from "./StageError.ts"
@@ -45,18 +46,17 @@ const removeOld = Effect.fnUntraced(function*(step: string, outputs: ReadonlyArr
   yield* Effect.forEach(old, (file) => Effect.ignore(fs.remove(file, { force: true })))
 })
 
-/** What the steps' stamps tell of tensors that were quantised before, by name, each once. */
-const intakeIn = Effect.fnUntraced(function*({ steps }: Plan) {
+/** What the steps' stamps tell: of tensors that were quantised before, by name, each once, and of weights that are unlikely. */
+const toldIn = Effect.fnUntraced(function*({ steps }: Plan) {
   const workspace = yield* Workspace
-  const found = yield* Effect.forEach(steps, ({ id }) => workspace.stamp(id))
-  const all = found.flatMap((stamp) =>
-    Option.match(Option.flatMap(stamp, ({ facts }) => intakeOf(facts)), {
-      onNone: () => [],
-      onSome: ({ intake }) => [...intake]
-    })
-  )
-  const distinct = new Map(all.map((one) => [`${one.tensor} ${one.kind}`, one]))
-  return [...distinct.values()].sort((a, b) => a.tensor < b.tensor ? -1 : a.tensor > b.tensor ? 1 : 0)
+  const stamps = yield* Effect.forEach(steps, ({ id }) => workspace.stamp(id))
+  const facts = stamps.flatMap(Option.toArray).map((stamp) => stamp.facts)
+  const taken = facts.flatMap((one) => Option.toArray(intakeOf(one))).flatMap(({ intake }) => intake)
+  const distinct = new Map(taken.map((one) => [`${one.tensor} ${one.kind}`, one]))
+  return {
+    intake: [...distinct.values()].sort((a, b) => a.tensor < b.tensor ? -1 : a.tensor > b.tensor ? 1 : 0),
+    remarks: [...new Set(facts.flatMap((one) => Option.toArray(remarksOf(one))).flatMap(({ remarks }) => remarks))]
+  }
 })
 
 /** Runs a plan in its output folder: what is fresh is kept, the rest is made, leftovers of other plans are swept. */
@@ -121,7 +121,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
   const ended = yield* Clock.currentTimeMillis
   const old = wanted.filter(({ id }) => kept.has(id)).map(({ id, stage }) => ({ id, stage, kept: true, seconds: 0 }))
   const verified = yield* workspace.stamp("verify")
-  const intake = yield* intakeIn(plan)
+  const { intake, remarks } = yield* toldIn(plan)
   const programs = programSizes(plan.job)
   const report: BuildReport = {
     output: workspace.root,
@@ -130,7 +130,7 @@ const build = Effect.fn("Compiler.build")(function*(plan: Plan) {
     archives: wanted.filter(({ stage }) => stage === "COMPILE").length,
     written: sum(todo.map(({ writes }) => writes)),
     seconds: (ended - begun) / 1000,
-    warnings: plan.warnings,
+    warnings: [...plan.warnings, ...remarks],
     intake,
     verification: wanted.some(({ stage }) => stage === "VERIFY")
       ? Option.getOrUndefined(Option.flatMap(verified, ({ facts }) => verificationOf(facts)))

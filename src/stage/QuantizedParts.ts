@@ -12,10 +12,10 @@ import { transposed } from "../quantize/format/transposed.ts"
 import { type KernelDType, kernelDTypes } from "../quantize/kernel/Task.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import { quantizeGraph } from "../quantize/Quantizer.ts"
-import { guard } from "../quantize/WeightFacts.ts"
 import type { Tensor } from "../tensor/Tensor.ts"
 import { told } from "./Intake.ts"
 import { linkWeights } from "./Links.ts"
+import { type Examiner, examiner } from "./Remarks.ts"
 import { formatSize } from "./report/Units.ts"
 import { InputMissing } from "./StageError.ts"
 import { Workspace } from "./Workspace.ts"
@@ -79,7 +79,8 @@ const writeWeight = Effect.fn("quantize.writeWeight")(function*(
   tensor: Tensor,
   file: string,
   weight: PlacedWeight,
-  taken: Taken | undefined
+  taken: Taken | undefined,
+  { examine }: Examiner
 ) {
   const kernels = yield* Kernels
   const source = weight.transposed === true ? transposed(tensor) : tensor
@@ -97,12 +98,12 @@ const writeWeight = Effect.fn("quantize.writeWeight")(function*(
       }
     })
     : kernels.quantize({ source, bits: form.bits, destination: place })
-  yield* Effect.fromResult(guard(source, facts))
+  yield* examine(source, facts)
   yield* said(plan, blob, tensor, `int${form.bits}${taken === undefined ? "" : ` (${taken.intake})`}`, bytesOf(weight))
   return taken === undefined ? [] : [told(taken, facts)]
 })
 
-const writeBlob = Effect.fn("quantize.writeBlob")(function*(plan: Plan, blob: Blob) {
+const writeBlob = Effect.fn("quantize.writeBlob")(function*(plan: Plan, blob: Blob, looks: Examiner) {
   const { job } = plan
   const workspace = yield* Workspace
   const kernels = yield* Kernels
@@ -114,7 +115,7 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(plan: Plan, blob: Bl
     Effect.fnUntraced(function*(file) {
       const weights = yield* Effect.forEach(
         blob.layout.weights,
-        (weight) => writeWeight(plan, blob, job.weights(weight.name), file, weight, taken.get(weight.name)),
+        (weight) => writeWeight(plan, blob, job.weights(weight.name), file, weight, taken.get(weight.name), looks),
         { concurrency: "unbounded" }
       )
       const numbers = yield* Effect.forEach(
@@ -123,7 +124,7 @@ const writeBlob = Effect.fn("quantize.writeBlob")(function*(plan: Plan, blob: Bl
           const source = job.weights(name)
           const dtype = yield* kernelDType(source)
           const facts = yield* kernels.convert({ source, dtype, to: { file, offset: region.offset } })
-          yield* Effect.fromResult(guard(source, facts))
+          yield* looks.examine(source, facts)
           const one = taken.get(name)
           yield* said(
             plan,
@@ -172,6 +173,7 @@ export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Ste
   const workspace = yield* Workspace
   const kernels = yield* Kernels
   const blobs = blobsOf(job, layer)
+  const looks = examiner()
   const rewritten = yield* Effect.forEach(
     compiledOf(job, layer),
     ({ program }: Chosen) =>
@@ -187,10 +189,10 @@ export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Ste
   )
   yield* Effect.forEach(
     keptWeights(job, rewritten.map(({ graph }) => graph)),
-    (tensor) => Effect.flatMap(kernels.scan(tensor), (facts) => Effect.fromResult(guard(tensor, facts))),
+    (tensor) => Effect.flatMap(kernels.scan(tensor), (facts) => looks.examine(tensor, facts)),
     { concurrency: "unbounded" }
   )
-  const written = yield* Effect.forEach(blobs, (blob) => writeBlob(plan, blob), { concurrency: "unbounded" })
+  const written = yield* Effect.forEach(blobs, (blob) => writeBlob(plan, blob, looks), { concurrency: "unbounded" })
   const graphs = yield* Effect.forEach(rewritten, ({ graph, program }) => {
     const [problem] = check(graph)
     if (problem !== undefined) return Effect.die(new Error(`${programName(program)}: ${JSON.stringify(problem)}`))
@@ -200,6 +202,6 @@ export const writeParts = Effect.fn("quantize.run")(function*({ id, layer }: Ste
   const intake = written.flatMap((blob) => blob.intake)
   return {
     outputs: [...written.map(({ path }) => ({ path })), ...graphs],
-    ...intake.length === 0 ? {} : { facts: { intake } }
+    facts: { ...intake.length === 0 ? {} : { intake }, ...looks.facts() }
   }
 })

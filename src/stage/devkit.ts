@@ -13,7 +13,8 @@ import { formatOf } from "../quantize/format/registry.ts"
 import type { KernelError } from "../quantize/KernelError.ts"
 import { Kernels } from "../quantize/Kernels.ts"
 import { schemeOf, schemes } from "../quantize/scheme/registry.ts"
-import { guard } from "../quantize/WeightFacts.ts"
+import type { WeightFacts } from "../quantize/WeightFacts.ts"
+import { examiner } from "./Remarks.ts"
 import type { Stage } from "./Stage.ts"
 import { folders, Workspace } from "./Workspace.ts"
 import type { WorkspaceError } from "./WorkspaceError.ts"
@@ -51,8 +52,9 @@ const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
     ? yield* madeTokenizer(checkpoint.path, checkpoint.made(), model.facts.vocabulary)
     : yield* readTokenizer(checkpoint.path, model.facts.vocabulary)
   const embedding = weights(model.facts.embedding.tensor)
-  const guarded = <E, R>(facts: Effect.Effect<Parameters<typeof guard>[1], E, R>) =>
-    Effect.flatMap(facts, (found) => Effect.fromResult(guard(embedding, found)))
+  const looks = examiner()
+  const guarded = <E, R>(facts: Effect.Effect<WeightFacts, E, R>) =>
+    Effect.flatMap(facts, (found) => looks.examine(embedding, found))
   const { embeddings, files } = yield* writeEmbeddings<KernelError, WorkspaceError, never>(embedding, {
     quantize: request.quantizeEmbeddings,
     form: embedding.coded === undefined ? undefined : formatOf(embedding).form(embedding),
@@ -91,7 +93,7 @@ const run = Effect.fn("devkit.run")(function*(_step: Step, { job }: Plan) {
     ...tokenizer.map(({ bytes, name }) => [name, bytes] as const)
   ]
   const written = yield* Effect.forEach(texts, ([name, content]) => write(name, content), { concurrency: "unbounded" })
-  return { outputs: [...files.map(at), ...written].map((path) => ({ path, shipped: true })) }
+  return { outputs: [...files.map(at), ...written].map((path) => ({ path, shipped: true })), facts: looks.facts() }
 })
 
 /** DEVKIT: what drives the programs: configuration, tokenizer, embeddings, the Python runtime. */
