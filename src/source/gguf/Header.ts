@@ -29,7 +29,7 @@ const MOST_ALIGNMENT = 2 ** 20
 
 /** The largest models have 60 keys and 3,000 tensors; what is larger is a damaged file, and would make us allocate for it. */
 const MOST_KEYS = 10_000
-const MOST_TENSORS = 100_000
+const MOST_TENSORS = 30_000
 /** The format's own limit. */
 const MOST_KEY_BYTES = 65_535
 /** ggml's is 64. */

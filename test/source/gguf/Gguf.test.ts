@@ -39,6 +39,25 @@ const split = (content: Content, count: number): Readonly<Record<string, Content
     })
   )
 
+/** The vocabulary of a SentencePiece model, with an embedding for each token. */
+const withPieces = (texts: ReadonlyArray<string>): Content => ({
+  values: {
+    ...tinyLlama.values,
+    "tokenizer.ggml.model": { text: "llama" },
+    "tokenizer.ggml.tokens": { texts },
+    "tokenizer.ggml.token_type": { i32s: texts.map(() => 1) },
+    "tokenizer.ggml.scores": { f32s: texts.map(() => 0) }
+  },
+  tensors: {
+    ...tinyLlama.tensors,
+    "token_embd.weight": { shape: [texts.length, 8], values: Array(texts.length * 8).fill(0) }
+  }
+})
+
+/** A character once, twice, … `most` times: every two of these make a third. */
+const runs = (character: string, most: number): ReadonlyArray<string> =>
+  Array.from({ length: most }, (_, index) => character.repeat(index + 1))
+
 const messageOf = (content: Content) =>
   Effect.map(Effect.flip(opened({ "tiny.gguf": content }, "tiny.gguf")), (error) => ({
     text: error.reason.message,
@@ -164,6 +183,30 @@ layer(NodeServices.layer)("readGguf", (it) => {
       { ...tinyLlama, tensors: { ...tinyLlama.tensors, "blk.0.attn_q.scale": { shape: [1], values: [1] } } },
       4,
       "blk.0.attn_q.scale"
+    ],
+    [
+      "tokens of too much text",
+      withPieces(["a".repeat(2 ** 23), "b", "c", "d", "e", "f"]),
+      3,
+      "characters in all tokens"
+    ],
+    [
+      "tokens that would take long to be made of each other",
+      withPieces(["a", "b", "c", "d", "e", "f".repeat(2 ** 14)]),
+      3,
+      "tokenizer.ggml.tokens: expected tokens that are made of each other"
+    ],
+    [
+      "more merges than a vocabulary can have",
+      withPieces(runs("\u4e00", 140).flatMap((_, index) => runs(String.fromCharCode(0x4e00 + index), 100))),
+      3,
+      "tokenizer.ggml.tokens: expected tokens that are made of each other in at most 655360 ways"
+    ],
+    [
+      "a text of which a tenth would be a long chat template",
+      withValues(tinyLlama, { "tokenizer.chat_template": { text: "a".repeat(2 ** 20 + 1) } }),
+      3,
+      "tokenizer.chat_template: expected a string of UTF-8, of at most 1048576 bytes, found a string of 1048577 bytes"
     ],
     [
       "biases in llama",
