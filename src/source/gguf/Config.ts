@@ -1,5 +1,5 @@
 import { Result } from "effect"
-import { UnsupportedArchitecture } from "../ModelReason.ts"
+import { unsupportedArchitecture } from "../Families.ts"
 import { type Metadata, type Read, unsupported, wrong } from "./Metadata.ts"
 import { type Layout, layouts, type Sizes } from "./Names.ts"
 import { ropeSettings, type Settings, type Tables } from "./Rope.ts"
@@ -38,13 +38,7 @@ const architectureOf = (meta: Metadata): Read<{ readonly architecture: string; r
     const layout = Object.hasOwn(layouts, architecture) ? layouts[architecture] : undefined
     if (layout === undefined) {
       return yield* Result.fail(
-        new UnsupportedArchitecture({
-          modelType: architecture.slice(0, 100),
-          architectures: [key],
-          families: Object.keys(layouts),
-          nearest: undefined,
-          hints: []
-        })
+        unsupportedArchitecture("", architecture, Object.keys(layouts), { architectures: [key] }).reason
       )
     }
     const type = (yield* meta.text("general.type")) ?? "model"

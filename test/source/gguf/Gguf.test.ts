@@ -122,11 +122,35 @@ layer(NodeServices.layer)("readGguf", (it) => {
       const { "tiny-00002-of-00003.gguf": second, ...rest } = split(tinyLlama, 3)
       assert.isDefined(second)
       const missing = yield* Effect.flip(opened(rest, "tiny-00001-of-00003.gguf"))
-      assert.include(missing.message, "tiny-00002-of-00003.gguf (no such file)")
+      assert.include(missing.message, "tiny-00002-of-00003.gguf is missing (no such file)")
       assert.include(missing.message, "3 parts")
+      assert.notInclude(missing.message, "download the file again")
       const other = split(tinyLlama, 2)["tiny-00002-of-00002.gguf"] ?? tinyLlama
       const wrong = yield* Effect.flip(opened({ ...rest, "tiny-00002-of-00003.gguf": other }, ""))
       assert.include(wrong.message, "split.count: expected 3")
+    }))
+
+  it.effect("names the part of a split that has another name", () =>
+    Effect.gen(function*() {
+      const { "tiny-00001-of-00003.gguf": first = tinyLlama, ...rest } = split(tinyLlama, 3)
+      const renamed = { ...rest, "renamed.gguf": first }
+      const opening = yield* Effect.flip(opened(renamed, "renamed.gguf"))
+      assert.include(opening.message, "tiny-00001-of-00003.gguf is missing")
+      assert.include(opening.message, "renamed.gguf says that it is part 1")
+      const folder = yield* Effect.flip(opened(renamed, ""))
+      assert.include(folder.message, "tiny-00001-of-00003.gguf is missing")
+      assert.include(folder.message, "split into 3 parts")
+      const alone = yield* Effect.flip(opened({ "renamed.gguf": first }, ""))
+      assert.include(alone.message, "model-00001-of-00003.gguf, or such a name, is missing")
+      for (const error of [opening, folder, alone]) assert.strictEqual(error[Runtime.errorExitCode], 3)
+    }))
+
+  it.effect("names the nearest architecture", () =>
+    Effect.gen(function*() {
+      const { code, text } = yield* messageOf(withValues(tinyLlama, { "general.architecture": { text: "llama4" } }))
+      assert.strictEqual(code, 4)
+      assert.include(text, "general.architecture")
+      assert.match(text, /nearest[^;]*: llama\b/)
     }))
 
   it.effect("gives phi3 its factors for short and for long runs", () =>
