@@ -69,7 +69,7 @@ const gemmaSettings = (
   sizes: Sizes
 ): Read<Settings> =>
   Result.gen(function*() {
-    if (!layout.offsetNorms) return {}
+    if (!layout.offsetNorms || layout.modelType === "gemma") return {}
     const scores = yield* meta.positive(`${architecture}.attn_logit_softcapping`)
     const logits = yield* meta.positive(`${architecture}.final_logit_softcapping`)
     const pattern = yield* meta.integer(`${architecture}.attention.sliding_window_pattern`)
