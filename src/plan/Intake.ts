@@ -6,7 +6,10 @@ import { type Blob, blobFor, blobsOf } from "./Blobs.ts"
 import { graphOf, type Job } from "./Job.ts"
 import type { PrecisionTable } from "./Precision.ts"
 
-/** What becomes of a weight that was quantised before: its numbers bit for bit, rounded to plain numbers, or rounded to other codes. */
+/**
+ * What becomes of a weight that was quantised before: its numbers bit for bit, rounded because no codes of ours hold them, or
+ * rounded although some do, as a configuration file asked for fewer bits.
+ */
 export const intakes = ["exact", "converted", "requantised"] as const
 export type Intake = (typeof intakes)[number]
 
@@ -15,23 +18,30 @@ const intakeAs = (tensor: Tensor, form: Form | undefined): Intake => {
   const format = formatOf(tensor)
   const own = format.form(tensor)
   if (form === undefined) return format.exact || own !== undefined && tensor.dtype === "f32" ? "exact" : "converted"
-  return own !== undefined && JSON.stringify(own) === JSON.stringify(form) ? "exact" : "requantised"
+  if (own === undefined) return "converted"
+  return JSON.stringify(own) === JSON.stringify(form) ? "exact" : "requantised"
 }
 
-/** A tensor that was quantised before, and what a blob makes of it. */
+/** A tensor that was quantised before, and what a blob makes of it: codes of a form, or plain numbers. */
 export interface Taken {
   readonly tensor: Tensor
   readonly intake: Intake
+  readonly form: Form | undefined
 }
 
-/** The coded tensors of a blob. */
+// plain numbers are coded too where they lie in another order than the model's, or with something added: they were never quantised
+const plainFormats: ReadonlySet<string> = new Set(["gguf/F32", "gguf/F16", "gguf/BF16"])
+
+/** The tensors of a blob that were quantised before. */
 export const takenBy = ({ checkpoint }: Job, { layout }: Blob): ReadonlyArray<Taken> =>
   [
     ...layout.weights.map(({ form, name }) => ({ name, form })),
     ...layout.numbers.map(({ name }) => ({ name, form: undefined }))
   ].flatMap(({ form, name }) => {
     const tensor = checkpoint.tensors.get(name)
-    return tensor?.coded === undefined ? [] : [{ tensor, intake: intakeAs(tensor, form) }]
+    return tensor?.coded === undefined || plainFormats.has(tensor.coded.format)
+      ? []
+      : [{ tensor, form, intake: intakeAs(tensor, form) }]
   })
 
 const codedPrecisions = { 4: "A_BF16_W_INT4", 8: "A_BF16_W_INT8" } as const

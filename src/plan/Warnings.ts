@@ -1,31 +1,67 @@
+import { schemeOf } from "../quantize/scheme/registry.ts"
+import type { Form } from "../tensor/Coded.ts"
 import { blobsOf } from "./Blobs.ts"
-import { type Intake, type Taken, takenBy } from "./Intake.ts"
+import { type Taken, takenBy } from "./Intake.ts"
 import type { Job } from "./Job.ts"
 import { numberRanges } from "./Parts.ts"
-import { sharingConflicts } from "./Precision.ts"
+import { choiceOf, type Precision, sharingConflicts } from "./Precision.ts"
 
 const many = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 
-/** What is lost of weights that were quantised before; a folder's own reader has said what it cannot hold. */
+/** A tensor that was quantised before, what becomes of it, and what was asked for. */
+interface Asked extends Taken {
+  readonly asked: Precision
+}
+
+const takenIn = (job: Job): ReadonlyArray<Asked> =>
+  job.model.facts.layers.flatMap((_, index) =>
+    blobsOf(job, index).flatMap((blob) => {
+      const [program] = blob.programs
+      const asked = program === undefined
+        ? undefined
+        : choiceOf(job.table, program.part, program.isGroup, index).precision
+      return asked === undefined ? [] : takenBy(job, blob).map((one) => ({ ...one, asked }))
+    })
+  )
+
+/** How many tensors these are; prefill and decode programs may have the same. */
+const counted = (all: ReadonlyArray<Asked>): string =>
+  many(new Set(all.map(({ tensor }) => tensor.name)).size, "weight")
+
+const formText = ({ bits, minimum, zeros }: Form): string =>
+  `int${bits}${minimum ? " with minima" : zeros === "stored" ? " with zero points" : ""}`
+
+/** More bits than the source's codes have were asked for. */
+const isWidened = ({ asked, form, intake }: Asked): boolean =>
+  intake === "exact" && form !== undefined && (schemeOf(asked)?.bits ?? 16) > form.bits
+
+/** What is lost of weights that were quantised before, and what a configuration file asked for in vain. */
 const intakeWarnings = (job: Job): ReadonlyArray<string> => {
   if (job.checkpoint.kind === "huggingface") return []
-  const taken = job.model.facts.layers.flatMap((_, index) => blobsOf(job, index).flatMap((blob) => takenBy(job, blob)))
-  const named = (kind: Intake) =>
-    new Map(taken.filter(({ intake }) => intake === kind).map((one) => [one.tensor.name, one]))
-  const requantised = named("requantised")
-  const converted = job.checkpoint.kind === "gguf" ? named("converted") : new Map<string, Taken>()
-  const formats = [...new Set([...converted.values()].map(({ tensor }) => tensor.coded?.format ?? ""))].sort()
+  const taken = takenIn(job)
+  const requantised = taken.filter(({ intake }) => intake === "requantised")
+  const converted = Map.groupBy(
+    taken.filter(({ intake }) => intake === "converted"),
+    ({ form }) => form === undefined ? "bfloat16" : `int${form.bits}, as the configuration file asks`
+  )
+  const kept = Map.groupBy(
+    job.request.configurationFile === undefined ? [] : taken.filter(isWidened),
+    ({ asked, form }) => `(${form === undefined ? "" : formText(form)}): asked for ${asked}`
+  )
   return [
-    ...requantised.size === 0 ? [] : [
+    ...requantised.length === 0 ? [] : [
       `${
-        many(requantised.size, "weight")
+        counted(requantised)
       } of the source have more bits than the configuration file asks for: they are requantised, which loses more than the source's own codes`
     ],
-    ...converted.size === 0 ? [] : [
-      `${many(converted.size, "weight")} are stored as ${
-        formats.join(", ")
-      }, which no integer codes hold: they are rounded to bfloat16`
-    ]
+    ...Array.from(converted, ([becomes, all]) => {
+      const formats = [...new Set(all.map(({ tensor }) => tensor.coded?.format ?? ""))].sort().join(", ")
+      return `${counted(all)} are stored as ${formats}, which no integer codes hold: they are rounded to ${becomes}`
+    }),
+    ...Array.from(
+      kept,
+      ([what, all]) => `${counted(all)} keep the source's own codes ${what}, more bits would not bring anything back`
+    )
   ]
 }
 

@@ -68,13 +68,23 @@ const ofClass = (name: string): string => plain(name.replace(/(For[A-Z]\w*|LMHea
 /** Shortest name that means something at the beginning of another. */
 const leastPrefix = 3
 
-/** How far names are from a family's: 0 the same, ½ alike, 1 unlike. */
-const unlikeness = ({ aliases, family }: Likeness, names: ReadonlyArray<string>): number => {
-  const own = [family, ...aliases].flatMap((name) => [plain(name), plain(name.replace(/_text$/, ""))])
+/** How far names are from others: 0 one is the same, ½ alike, 1 all unlike. */
+const apart = (names: ReadonlyArray<string>, others: ReadonlyArray<string>): number => {
   const pairs = names.filter((name) => name.length >= leastPrefix)
-    .flatMap((name) => own.map((other) => [name, other] as const))
+    .flatMap((name) => others.map((other) => [name, other] as const))
   if (pairs.some(([a, b]) => a === b)) return 0
   return pairs.some(([a, b]) => a.startsWith(b) || b.startsWith(a) || distance(a, b) <= 1) ? 0.5 : 1
+}
+
+/** How far names are from a family's. */
+const unlikeness = ({ aliases, family }: Likeness, names: ReadonlyArray<string>): number =>
+  apart(names, [family, ...aliases].flatMap((name) => [plain(name), plain(name.replace(/_text$/, ""))]))
+
+/** Those of the names that are most like one; none where all are unlike. */
+export const namesLike = (name: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const ranked = names.map((one) => ({ one, far: apart([plain(name)], [plain(one)]) }))
+  const least = Math.min(...ranked.map(({ far }) => far))
+  return least < 1 ? ranked.filter(({ far }) => far === least).map(({ one }) => one) : []
 }
 
 /** What names count against tensors: they decide where tensors leave it open. */
@@ -213,7 +223,13 @@ export const unsupportedArchitecture = (
     (family) => `if the model computes as ${family} does, set model_type to ${family} in a copy of the folder`
   )
   const type = modelType.slice(0, 100)
-  const reason = new UnsupportedArchitecture({ modelType: type, architectures, families: namesOf(families), findings })
+  const reason = new UnsupportedArchitecture({
+    key: "model_type",
+    name: type,
+    architectures,
+    families: namesOf(families),
+    findings
+  })
   return new SourceError({ path, reason })
 }
 

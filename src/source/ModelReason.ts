@@ -113,7 +113,9 @@ export class ValueInvalid extends Schema.TaggedError<ValueInvalid>()("ValueInval
 
 /** A model family that is not built; `findings`: what it is nearest to, what differs, what to do, one clause each. */
 export class UnsupportedArchitecture extends Schema.TaggedError<UnsupportedArchitecture>()("UnsupportedArchitecture", {
-  modelType: Schema.String,
+  /** what names the architecture: `model_type` */
+  key: Schema.String,
+  name: Schema.String,
   architectures: Schema.Array(Schema.String),
   families: Schema.Array(Schema.String),
   findings: Schema.Array(Schema.String)
@@ -121,7 +123,7 @@ export class UnsupportedArchitecture extends Schema.TaggedError<UnsupportedArchi
   override get message() {
     const classes = this.architectures.length === 0 ? "" : ` (${this.architectures.join(", ")})`
     return [
-      `model_type ${JSON.stringify(this.modelType)}${classes} is not supported`,
+      `${this.key} ${JSON.stringify(this.name)}${classes} is not supported`,
       ...this.findings,
       `supported families: ${this.families.join(", ")}`
     ].join("; ")

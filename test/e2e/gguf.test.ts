@@ -52,6 +52,19 @@ describe.each(names)("%s.gguf", (name) => {
   })
 })
 
+describe("what is reported of each tensor", () => {
+  layer(Platform, { excludeTestServices: true })((it) => {
+    it.effect.each(
+      [["llama-F16", 0], ["llama-F32", 0], ["gemma2-F16", 0], ["gemma2-Q8_0", 15], ["llama-Q4_1", 15]] as const
+    )("of %s is about those that were quantised before: %i", ([name, count]) =>
+      Effect.gen(function*() {
+        const modelPath = fixture(`gguf/${name}.gguf`)
+        const { intake } = yield* compile({ modelPath, output: yield* folder, maxNumTokens: 64, verify: "none" })
+        assert.deepStrictEqual(intake.map(({ kind }) => kind), Array.from({ length: count }, () => "exact"))
+      }))
+  })
+})
+
 const python = process.env["LLIMA_TEST_PYTHON"] ?? "python3"
 const canRun = spawnSync(python, ["-c", "import numpy, onnxruntime"], { stdio: "ignore" }).status === 0
 

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { json, npy } from "../arch/Case.ts"
-import { answer, compile, fixture, folder, opened, Platform } from "./Build.ts"
+import { answer, compile, fixture, folder, opened, plan, Platform } from "./Build.ts"
 
 interface Expected {
   readonly prompt: ReadonlyArray<number>
@@ -50,16 +50,31 @@ describe.each(names)("%s", (name) => {
   })
 })
 
+/** A configuration file that asks for one precision everywhere. */
+const asking = (precision: string) =>
+  Effect.map(folder, (path) => {
+    const file = join(path, "config.py")
+    writeFileSync(
+      file,
+      `def get_layer_configuration(model_properties, layer):\n    return {"precision": "${precision}"}\n`
+    )
+    return file
+  })
+
+/** What a plan says of this source's numbers, with this precision asked for. */
+const warningsOf = (modelPath: string, precision: string | undefined) =>
+  Effect.gen(function*() {
+    const asked = precision === undefined ? {} : { configurationFile: yield* asking(precision) }
+    const { warnings } = yield* plan({ modelPath, output: yield* folder, maxNumTokens: 64, ...asked })
+    return warnings.filter((warning) => /codes|rounded|requantised/.test(warning))
+  })
+
 describe("a configuration file", () => {
   layer(Platform, { excludeTestServices: true })((it) => {
     it.effect("that asks for fewer bits than the source has gets them, and is told", () =>
       Effect.gen(function*() {
         const out = yield* folder
-        const configurationFile = join(yield* folder, "config.py")
-        writeFileSync(
-          configurationFile,
-          `def get_layer_configuration(model_properties, layer):\n    return {"precision": "A_BF16_W_INT4"}\n`
-        )
+        const configurationFile = yield* asking("A_BF16_W_INT4")
         const { intake, precisions } = yield* compile({
           modelPath: fixture("compressed/llama-w8a16-channel"),
           configurationFile,
@@ -78,6 +93,53 @@ describe("a configuration file", () => {
         const runner = yield* opened(out)
         const { ids } = yield* answer(runner, { ids: [5, 6, 7], maxNewTokens: 4, ignoreEos: true })
         assert.strictEqual(ids.length, 4)
+      }))
+
+    it.effect.each<readonly [path: string, precision: string | undefined, warnings: ReadonlyArray<string>]>([
+      ["gguf/llama-Q4_1.gguf", undefined, []],
+      ["gguf/llama-Q4_1.gguf", "A_BF16_W_INT4", []],
+      ["gguf/llama-Q8_0.gguf", "A_BF16_W_INT8", []],
+      ["gguf/llama-Q4_1.gguf", "A_BF16_W_INT8", [
+        "15 weights keep the source's own codes (int4 with minima): asked for A_BF16_W_INT8, more bits would not bring anything back"
+      ]],
+      ["gguf/llama-Q4_1.gguf", "BF16", [
+        "15 weights keep the source's own codes (int4 with minima): asked for BF16, more bits would not bring anything back"
+      ]],
+      ["gguf/llama-Q8_0.gguf", "BF16", [
+        "15 weights keep the source's own codes (int8): asked for BF16, more bits would not bring anything back"
+      ]],
+      ["gguf/llama-F16.gguf", "A_BF16_W_INT8", []],
+      ["compressed/llama-fp8-dynamic", "BF16", [
+        "14 weights are stored as fp8, which no integer codes hold: they are rounded to bfloat16"
+      ]],
+      ["compressed/llama-fp8-dynamic", "A_BF16_W_INT8", [
+        "14 weights are stored as fp8, which no integer codes hold: they are rounded to int8, as the configuration file asks"
+      ]],
+      ["compressed/llama-nvfp4a16", "A_BF16_W_INT4", [
+        "14 weights are stored as nvfp4, which no integer codes hold: they are rounded to int4, as the configuration file asks"
+      ]]
+    ])("is told what becomes of its wish: %s, %s", ([path, precision, warnings]) =>
+      Effect.gen(function*() {
+        const found = yield* warningsOf(fixture(path), precision)
+        assert.deepStrictEqual(found.filter((one) => !one.startsWith("the output head")), warnings)
+      }))
+
+    it.effect("that asks for codes of floats of 8 bits gets them, reported as converted with their error", () =>
+      Effect.gen(function*() {
+        const configurationFile = yield* asking("A_BF16_W_INT8")
+        const { intake } = yield* compile({
+          modelPath: fixture("compressed/llama-fp8-dynamic"),
+          configurationFile,
+          output: yield* folder,
+          maxNumTokens: 64,
+          verify: "none"
+        })
+        assert.strictEqual(intake.length, 14)
+        for (const { error, format, kind } of intake) {
+          assert.deepStrictEqual([format, kind], ["fp8", "converted"])
+          assert.isAbove(error ?? 0, 0)
+          assert.isBelow(error ?? 1, 0.02)
+        }
       }))
   })
 })

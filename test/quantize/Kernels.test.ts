@@ -247,23 +247,24 @@ describe("makePool", () => {
     }))
 })
 
+const shaped = (shape: ReadonlyArray<number>): Tensor => ({
+  name: "w",
+  dtype: "bf16",
+  shape,
+  range: { file: "m", offset: 0, length: 0 }
+})
+
 describe("unlikely", () => {
-  const tensor = (shape: ReadonlyArray<number>): Tensor => ({
-    name: "w",
-    dtype: "bf16",
-    shape,
-    range: { file: "m", offset: 0, length: 0 }
-  })
   const facts = { ...noFacts, numbers: 128, allZero: false, largest: 1 }
   it("says nothing of ordinary weights, nor of a bias of zeros", () => {
-    assert.deepStrictEqual(unlikely(tensor([2, 64]), facts), [])
-    assert.deepStrictEqual(unlikely(tensor([128]), { ...facts, allZero: true, largest: 0 }), [])
+    assert.deepStrictEqual(unlikely(shaped([2, 64]), facts), [])
+    assert.deepStrictEqual(unlikely(shaped([128]), { ...facts, allZero: true, largest: 0 }), [])
   })
   it("names matrices of zeros, magnitudes beyond 16 bits, and blocks that vanish", () => {
-    assert.deepStrictEqual(unlikely(tensor([2, 64]), { ...facts, allZero: true, largest: 0 }), [
+    assert.deepStrictEqual(unlikely(shaped([2, 64]), { ...facts, allZero: true, largest: 0 }), [
       "w: all 128 numbers are zero; is the checkpoint whole?"
     ])
-    assert.deepStrictEqual(unlikely(tensor([2, 64]), { ...facts, largest: 3e38, underflow: { count: 2, first: 3 } }), [
+    assert.deepStrictEqual(unlikely(shaped([2, 64]), { ...facts, largest: 3e38, underflow: { count: 2, first: 3 } }), [
       "w: its largest magnitude is 3.000e+38; is the checkpoint sound?",
       "w: 2 blocks of 32, the first at [1, 32], are too small for a 16-bit scale: they lose precision"
     ])

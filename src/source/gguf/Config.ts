@@ -1,4 +1,5 @@
 import { Result } from "effect"
+import { namesLike } from "../Families.ts"
 import { UnsupportedArchitecture } from "../ModelReason.ts"
 import { type Metadata, type Read, unsupported, wrong } from "./Metadata.ts"
 import { type Layout, layouts, type Sizes } from "./Names.ts"
@@ -37,12 +38,18 @@ const architectureOf = (meta: Metadata): Read<{ readonly architecture: string; r
     const architecture = yield* meta.required(key, "the name of an architecture", meta.text(key))
     const layout = Object.hasOwn(layouts, architecture) ? layouts[architecture] : undefined
     if (layout === undefined) {
+      const like = namesLike(architecture, Object.keys(layouts))
+      const nearest = like.length === 0 ? [] : [`nearest by name: ${like.join(", ")}`]
       return yield* Result.fail(
         new UnsupportedArchitecture({
-          modelType: architecture.slice(0, 100),
-          architectures: [key],
+          key,
+          name: architecture.slice(0, 100),
+          architectures: [],
           families: Object.keys(layouts),
-          findings: ["use a GGUF file of one of these, or the model's Hugging Face folder if its family is supported"]
+          findings: [
+            ...nearest,
+            "use a GGUF file of one of these, or the model's Hugging Face folder if its family is supported"
+          ]
         })
       )
     }
@@ -74,7 +81,7 @@ const gemmaSettings = (
   sizes: Sizes
 ): Read<Settings> =>
   Result.gen(function*() {
-    if (!layout.offsetNorms) return {}
+    if (!layout.offsetNorms || layout.modelType === "gemma") return {}
     const scores = yield* meta.positive(`${architecture}.attn_logit_softcapping`)
     const logits = yield* meta.positive(`${architecture}.final_logit_softcapping`)
     const pattern = yield* meta.integer(`${architecture}.attention.sliding_window_pattern`)

@@ -23,9 +23,12 @@ type Read = (view: DataView, at: number) => number | bigint
 /** Bytes of one number of a type; undefined where the type is none. */
 export const numberBytes = (type: number): number | undefined => numbers[type]?.bytes
 
-/** A number at `at`, which is known to lie within `bytes`; undefined where the type is no number's. */
-export const numberAt = (bytes: Uint8Array, type: number, at: number): number | bigint | undefined =>
-  numbers[type]?.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), at)
+/** Reads numbers of a type at places that are known to lie within `bytes`; undefined where the type is no number's. */
+export const numberReader = (bytes: Uint8Array, type: number): ((at: number) => number | bigint) | undefined => {
+  const kind = numbers[type]
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  return kind === undefined ? undefined : (at) => kind.read(view, at)
+}
 
 const utf8 = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true })
 const REPLACEMENT = "\u{FFFD}"
@@ -43,22 +46,17 @@ export const textAt = (bytes: Uint8Array, start: number, end: number): string | 
   return text.includes(REPLACEMENT) && !wellFormed(part, text) ? undefined : text
 }
 
-/** `count` texts, each behind its length (u64), from `start`, all of which is known to lie within `bytes`; or which is no UTF-8. */
-export const textsAt = (bytes: Uint8Array, start: number, count: number): ReadonlyArray<string> | number => {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  const ends: Array<number> = []
-  let at = start
-  for (let index = 0; index < count; index++) {
-    at += 8 + view.getUint32(at, true)
-    ends.push(at)
-  }
-  // one decoding for all texts: one for each takes ten times as long
-  const joined = new Uint8Array(at - start - 8 * count)
+/** Texts are decoded together, since one decoding for each takes ten times as long; and not all at once, since that takes memory. */
+const CHUNK_BYTES = 2 ** 16
+
+/** Decodes texts that lie between `ends` (each behind eight bytes of length) of `bytes`, through `joined`, which holds them all. */
+const decodeChunk = (bytes: Uint8Array, ends: ReadonlyArray<number>, joined: Uint8Array) => {
   const units: Array<number> = []
   let length = 0
   let unit = 0
-  for (const [index, end] of ends.entries()) {
-    for (let from = (ends[index - 1] ?? start) + 8; from < end; from++) {
+  for (let index = 1; index < ends.length; index++) {
+    const end = ends[index] ?? 0
+    for (let from = (ends[index - 1] ?? 0) + 8; from < end; from++) {
       const byte = bytes[from] ?? 0
       joined[length++] = byte
       // UTF-16 units: none for a byte that continues a character, two for the first of four
@@ -66,17 +64,36 @@ export const textsAt = (bytes: Uint8Array, start: number, count: number): Readon
     }
     units.push(unit)
   }
-  const text = utf8.decode(joined)
-  if (!text.includes(REPLACEMENT)) {
-    return units.map((end, index) => text.slice(units[index - 1] ?? 0, end))
+  const text = utf8.decode(joined.subarray(0, length))
+  return text.includes(REPLACEMENT)
+    ? units.map((_, index) => textAt(bytes, (ends[index] ?? 0) + 8, ends[index + 1] ?? 0))
+    : units.map((end, index) => text.slice(units[index - 1] ?? 0, end))
+}
+
+/** `count` texts, each behind its length (u64), from `start`, all of which is known to lie within `bytes`; undefined for one that is no UTF-8. */
+export function* textsFrom(bytes: Uint8Array, start: number, count: number): Generator<string | undefined> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const joined = new Uint8Array(CHUNK_BYTES)
+  let at = start
+  for (let done = 0; done < count;) {
+    const ends = [at]
+    let length = 0
+    while (done < count) {
+      const size = view.getUint32(at, true)
+      if (length + size > CHUNK_BYTES || ends.length > CHUNK_BYTES / 16) break
+      length += size
+      at += 8 + size
+      ends.push(at)
+      done++
+    }
+    if (ends.length > 1) yield* decodeChunk(bytes, ends, joined)
+    else {
+      const begin = at + 8
+      at = begin + view.getUint32(at, true)
+      done++
+      yield textAt(bytes, begin, at)
+    }
   }
-  const texts: Array<string> = []
-  for (const [index, end] of ends.entries()) {
-    const one = textAt(bytes, (ends[index - 1] ?? start) + 8, end)
-    if (one === undefined) return index
-    texts.push(one)
-  }
-  return texts
 }
 
 /**

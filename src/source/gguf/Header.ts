@@ -1,5 +1,5 @@
 import { Result } from "effect"
-import { DTypeUnsupported, UnsupportedFormat } from "../ModelReason.ts"
+import { ConfigUnsupported, DTypeUnsupported } from "../ModelReason.ts"
 import { Cursor, numberBytes, type Problem } from "./Cursor.ts"
 import { type Info, place, type Row } from "./Place.ts"
 import { otherType, tensorTypes } from "./Types.ts"
@@ -29,7 +29,7 @@ const MOST_ALIGNMENT = 2 ** 20
 
 /** The largest models have 60 keys and 3,000 tensors; what is larger is a damaged file, and would make us allocate for it. */
 const MOST_KEYS = 10_000
-const MOST_TENSORS = 100_000
+const MOST_TENSORS = 30_000
 /** The format's own limit. */
 const MOST_KEY_BYTES = 65_535
 /** ggml's is 64. */
@@ -43,6 +43,8 @@ const LEAST_TENSOR_BYTES = 32
 /** The magics of the formats before GGUF, which they wrote as a number, so that its letters stand in either order. */
 const oldFormats: ReadonlyArray<string> = ["ggml", "ggmf", "ggjt", "ggla"]
 
+const unread = (format: string, advice: string) => new ConfigUnsupported({ problems: [`${format}; ${advice}`] })
+
 const readStart = (cursor: Cursor): number | undefined => {
   if (cursor.fileBytes < 24) {
     const short = cursor.fileBytes === 0 ? ", the file is empty" : ", too short for a header"
@@ -54,10 +56,7 @@ const readStart = (cursor: Cursor): number | undefined => {
   const old = oldFormats.find((one) => one === magic || one === turned)
   if (old !== undefined) {
     return cursor.failWith(
-      new UnsupportedFormat({
-        format: `${old} (an old format, before GGUF)`,
-        advice: "it is not supported: download the GGUF file of this model"
-      })
+      unread(`${old} (an old format, before GGUF)`, "download the GGUF file of this model")
     )
   }
   if (start !== undefined && magic !== "GGUF") {
@@ -67,14 +66,15 @@ const readStart = (cursor: Cursor): number | undefined => {
   if (version === undefined || version === 2 || version === 3) return version
   return cursor.failWith(
     (version & 0xffff) === 0
-      ? new UnsupportedFormat({
-        format: "big-endian GGUF",
-        advice: "download the little-endian file of this model, which is what nearly all are"
-      })
-      : new UnsupportedFormat({
-        format: `GGUF version ${version}`,
-        advice: "supported versions: 2 and 3; download a newer file of this model, or convert it again with llama.cpp"
-      })
+      ? unread("big-endian GGUF", "download the little-endian file of this model, which is what nearly all are")
+      : unread(
+        `GGUF version ${version}`,
+        `supported versions: 2 and 3; ${
+          version > 3
+            ? "a later version of this program may read it"
+            : "download a newer file of this model, or convert it again with llama.cpp"
+        }`
+      )
   )
 }
 

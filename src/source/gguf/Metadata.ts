@@ -1,7 +1,7 @@
 import { Result } from "effect"
 import { HeaderInvalid } from "../FileReason.ts"
 import { ConfigUnsupported } from "../ModelReason.ts"
-import { numberAt, numberBytes, type Problem, textAt, textsAt } from "./Cursor.ts"
+import { numberBytes, numberReader, type Problem, textAt, textsFrom } from "./Cursor.ts"
 import type { Header, Value } from "./Header.ts"
 
 /** What reading a part of the metadata gives. */
@@ -28,6 +28,14 @@ const shortest = (value: number): number => {
   return Math.fround(short) === value ? short : value
 }
 
+/** The longest chat templates have 30 kB. */
+const MOST_TEXT_BYTES = 2 ** 20
+
+/** The texts of a list, which stay bytes until they are gone through. */
+export interface Texts extends Iterable<string | undefined> {
+  readonly count: number
+}
+
 /** Reads metadata by key; a value of another kind than asked for is an error that names the key. */
 export class Metadata {
   readonly header: Header
@@ -43,7 +51,9 @@ export class Metadata {
   #show(value: Value): string {
     if (value.kind === "number" || value.kind === "bool") return `${value.value}`
     if (value.kind === "list") return `an array of ${value.count}`
-    return `the string ${quote(textAt(this.header.bytes, value.start, value.end) ?? "(not UTF-8)")}`
+    const { end, start } = value
+    if (end - start > MOST_TEXT_BYTES) return `a string of ${end - start} bytes`
+    return `the string ${quote(textAt(this.header.bytes, start, end) ?? "(not UTF-8)")}`
   }
 
   /** What `read` makes of the value; undefined where the key is absent, an error that asks for `expected` where it gives nothing. */
@@ -57,8 +67,11 @@ export class Metadata {
   text(key: string): Read<string | undefined> {
     return this.#optional(
       key,
-      "a string of UTF-8",
-      (value) => value.kind === "text" ? textAt(this.header.bytes, value.start, value.end) : undefined
+      `a string of UTF-8, of at most ${MOST_TEXT_BYTES} bytes`,
+      (value) =>
+        value.kind === "text" && value.end - value.start <= MOST_TEXT_BYTES
+          ? textAt(this.header.bytes, value.start, value.end)
+          : undefined
     )
   }
 
@@ -92,32 +105,33 @@ export class Metadata {
     )
   }
 
-  /** A list of at most `most` texts. */
-  texts(key: string, most: number): Read<ReadonlyArray<string> | undefined> {
+  /** A list of at most `most` texts, decoded as they are asked for, each time anew; undefined for one that is no UTF-8. */
+  texts(key: string, most: number): Read<Texts | undefined> {
     const { bytes, values } = this.header
     const value = values.get(key)
     if (value === undefined) return Result.succeed(undefined)
     if (value.kind !== "list" || value.type !== TEXT) return wrong(key, "an array of strings", this.#show(value))
     if (value.count > most) return wrong(key, `at most ${most} strings`, this.#show(value))
-    const items = textsAt(bytes, value.start, value.count)
-    return typeof items === "number"
-      ? wrong(`${key}[${items}]`, "a string of UTF-8", "other bytes")
-      : Result.succeed(items)
+    const { count, start } = value
+    return Result.succeed({ count, [Symbol.iterator]: () => textsFrom(bytes, start, count) })
   }
 
   /** A list of `count` finite numbers. */
-  numbers(key: string, count: number): Read<ReadonlyArray<number> | undefined> {
+  numbers(key: string, count: number): Read<Float64Array | undefined> {
     const { bytes, values } = this.header
     const value = values.get(key)
     if (value === undefined) return Result.succeed(undefined)
     const each = value.kind === "list" ? numberBytes(value.type) : undefined
-    if (value.kind !== "list" || each === undefined) return wrong(key, "an array of numbers", this.#show(value))
+    const read = value.kind === "list" ? numberReader(bytes, value.type) : undefined
+    if (value.kind !== "list" || each === undefined || read === undefined) {
+      return wrong(key, "an array of numbers", this.#show(value))
+    }
     if (value.count !== count) return wrong(key, `an array of ${count}, as there are tokens`, this.#show(value))
-    const items: Array<number> = []
-    for (let index = 0; index < value.count; index++) {
-      const number = Number(numberAt(bytes, value.type, value.start + index * each))
+    const items = new Float64Array(count)
+    for (let index = 0; index < count; index++) {
+      const number = Number(read(value.start + index * each))
       if (!Number.isFinite(number)) return wrong(`${key}[${index}]`, "a finite number", `${number}`)
-      items.push(number)
+      items[index] = number
     }
     return Result.succeed(items)
   }

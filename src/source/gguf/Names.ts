@@ -1,7 +1,7 @@
 /** How an architecture of GGUF lies in the file. */
 export interface Layout {
   /** Hugging Face `model_type` of the family that reads it */
-  readonly modelType: "llama" | "qwen2" | "qwen3" | "gemma2" | "gemma3_text" | "phi3"
+  readonly modelType: "llama" | "qwen2" | "qwen3" | "gemma" | "gemma2" | "gemma3_text" | "phi3"
   /** norms are stored plus one */
   readonly offsetNorms: boolean
   /** rows of q and k are interleaved within each head */
@@ -50,6 +50,7 @@ export const layouts: Readonly<Record<string, Layout>> = {
   mistral: llama,
   qwen2: { modelType: "qwen2", offsetNorms: false, interleaved: false, layer: usual },
   qwen3: { modelType: "qwen3", offsetNorms: false, interleaved: false, layer: { ...usual, ...headNorms } },
+  gemma: { modelType: "gemma", offsetNorms: true, interleaved: false, layer: usual },
   gemma2: { modelType: "gemma2", offsetNorms: true, interleaved: false, layer: gemma },
   gemma3: { modelType: "gemma3_text", offsetNorms: true, interleaved: false, layer: { ...gemma, ...headNorms } },
   phi3: { modelType: "phi3", offsetNorms: false, interleaved: false, layer: fused }

@@ -1,5 +1,5 @@
 import { Effect, FileSystem, Path } from "effect"
-import { HeaderInvalid } from "../FileReason.ts"
+import { FileMissing, HeaderInvalid } from "../FileReason.ts"
 import { SourceError } from "../SourceError.ts"
 import { identify, readBytes, refusePointer, type SourceFile, systemError } from "../SourceFile.ts"
 import { type Header, parseHeader } from "./Header.ts"
@@ -56,6 +56,15 @@ export const partNames = (name: string, count: number): readonly [string, ...Rea
   return [nameOf(1), ...Array.from({ length: count - 1 }, (_, index) => nameOf(index + 2))]
 }
 
+/** The largest models are split in 100. */
+const MOST_PARTS = 1000
+
+/** All parts of the split of which one is called `name`. */
+const partsBeside = (name: string): readonly [string, ...ReadonlyArray<string>] | undefined => {
+  const count = Number(pattern.exec(name)?.[3] ?? 0)
+  return count > 0 && count <= MOST_PARTS ? partNames(name, count) : undefined
+}
+
 /** A model's name by its file: without the number of the part and the ending. */
 export const modelName = (name: string): string => name.replace(/(-[0-9]{5}-of-[0-9]{5})?\.gguf$/i, "") || "model"
 
@@ -68,19 +77,24 @@ export const isGguf = Effect.fn("gguf.is")(function*(path: string) {
 })
 
 /**
- * The one GGUF model among a folder's names: its file, or the first of its split; undefined where there is none, where there
- * are several, or where the folder holds safetensors.
+ * The one GGUF model among a folder's names: its file, or the first of its split; of a split that is not whole a part that is
+ * there, whose reading tells what is missing. Undefined where there is none, where there are several, or where the folder
+ * holds safetensors.
  */
 export const modelIn = (names: ReadonlyArray<string>): string | undefined => {
   if (names.some((name) => name.endsWith(".safetensors"))) return undefined
   const files = names.filter(isNamed)
-  const [first = "", ...others] = files
-  if (others.length === 0) return files[0]
-  const parts = partNames(first, Number(pattern.exec(first)?.[3]))
-  return parts !== undefined && files.every((name) => parts.includes(name)) ? parts[0] : undefined
+  if (files.length < 2) return files[0]
+  const splits = new Map(files.flatMap((name) => {
+    const parts = partsBeside(name)
+    return parts === undefined ? [] : [[parts[0], parts] as const]
+  }))
+  const [parts] = splits.values()
+  if (parts === undefined || splits.size > 1) return undefined
+  const isWhole = parts.every((name) => files.includes(name))
+  if (!isWhole) return parts.find((name) => files.includes(name))
+  return files.every((name) => parts.includes(name)) ? parts[0] : undefined
 }
-
-const MOST_PARTS = 1000
 
 const numberOf = Effect.fnUntraced(function*(path: string, meta: Metadata, key: string, least: number) {
   return yield* Effect.mapError(
@@ -91,6 +105,29 @@ const numberOf = Effect.fnUntraced(function*(path: string, meta: Metadata, key: 
 
 const wrong = (path: string, expected: string, found: string, tensor = "split.count") =>
   new SourceError({ path, reason: new HeaderInvalid({ tensor, expected, found }) })
+
+const few = (names: ReadonlyArray<string>): string =>
+  names.slice(0, 4).join(", ") + (names.length > 4 ? ` and ${names.length - 4} more` : "")
+
+/** The error for a part whose name does not tell which it is; the names of the others, where they are there, tell its own. */
+const misnamed = (
+  path: string,
+  name: string,
+  { count, number }: { readonly number: number; readonly count: number },
+  here: ReadonlyArray<string>
+): SourceError => {
+  const others = here.flatMap((other) => {
+    const parts = partNames(other, count)
+    return parts === undefined ? [] : [parts]
+  })[0]
+  const total = String(count).padStart(5, "0")
+  const reason = new FileMissing({
+    file: others?.[number - 1] ?? `model-${String(number).padStart(5, "0")}-of-${total}.gguf, or such a name,`,
+    purpose: `the model is split into ${count} parts, and ${name} says that it is part ${number}`,
+    advice: "give each part the name that it was published with, and put all into one folder"
+  })
+  return new SourceError({ path, reason })
+}
 
 /** The header of the file at `path` and, where it is one of a split, of all parts, the first in front. */
 export const readParts = Effect.fn("gguf.readParts")(function*(path: string) {
@@ -103,18 +140,20 @@ export const readParts = Effect.fn("gguf.readParts")(function*(path: string) {
   if (count > MOST_PARTS) return yield* wrong(path, `a split into at most ${MOST_PARTS} parts`, `${count}`)
   const folder = paths.dirname(path)
   const name = paths.basename(path)
+  const here = (yield* Effect.mapError(fs.readDirectory(folder), systemError(folder))).sort()
   const files = partNames(name, count)
   if (files === undefined) {
-    const last = String(count).padStart(5, "0")
-    const expected =
-      `a name such as model-00001-of-${last}.gguf, as the file is one of a split into ${count} parts, beside the other parts`
-    return yield* wrong(path, expected, name)
+    const number = (yield* numberOf(path, meta, "split.no", 0)) ?? 0
+    return yield* misnamed(path, name, { number: number + 1, count }, here)
   }
-  const here = new Set(yield* Effect.mapError(fs.readDirectory(folder), systemError(folder)))
-  const missing = files.filter((file) => !here.has(file))
+  const missing = files.filter((file) => !here.includes(file))
   if (missing.length > 0) {
-    const found = `no file ${missing.slice(0, 4).join(", ")}${missing.length > 4 ? ", …" : ""} (no such file)`
-    return yield* wrong(path, `all files of a split into ${count} parts in one folder`, found)
+    const reason = new FileMissing({
+      file: few(missing),
+      purpose: `the model is split into ${count} parts`,
+      advice: "put all of them into one folder, under the names that they were published with"
+    })
+    return yield* new SourceError({ path, reason })
   }
   const read = Effect.fnUntraced(function*(file: string, index: number) {
     const at = paths.join(folder, file)

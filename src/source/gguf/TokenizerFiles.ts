@@ -1,46 +1,20 @@
-import { type Tokens, tokenTypes } from "./Tokens.ts"
+import { idsOf, mergesOf } from "./Merges.ts"
+import type { Tokens } from "./Tokens.ts"
+import { addedTypes, tokenTypes } from "./TokenTypes.ts"
 
 const SPACE = "▁"
-
-const added: ReadonlySet<number> = new Set([tokenTypes.unknown, tokenTypes.control, tokenTypes.userDefined])
 
 // Phi-3 drops the spaces behind these. Source: tokenizer.json of Phi-3 and 3.5; llama.cpp does so by the model's name.
 const keepsSpace: ReadonlySet<string> = new Set(["<unk>", "<s>", "<|endoftext|>"])
 
-const addedTokens = ({ tokens, types }: Tokens, dropsSpace: boolean) =>
-  tokens.flatMap((content, id) => {
+function* addedTokens({ tokens, types }: Tokens, dropsSpace: boolean): Generator<string> {
+  for (const [id, content] of tokens.entries()) {
     const type = types[id] ?? tokenTypes.normal
-    if (!added.has(type)) return []
+    if (!addedTypes.has(type)) continue
     const special = type !== tokenTypes.userDefined
     const rstrip = dropsSpace && ((special && !keepsSpace.has(content)) || content === "</s>")
-    return [{ id, content, single_word: false, lstrip: false, rstrip, normalized: false, special }]
-  })
-
-/**
- * Merges that do what SentencePiece does with scores: of all pairs of pieces that make a piece, the one with the best score
- * first. Source: transformers 5.23 `generate_merges`, from which Hugging Face's own tokenizer.json files come.
- */
-export const mergesOf = (
-  tokens: ReadonlyArray<string>,
-  types: ReadonlyArray<number>,
-  scores: ReadonlyArray<number>
-): ReadonlyArray<readonly [string, string]> => {
-  const ids = new Map(tokens.map((token, id) => [token, id]))
-  const merges: Array<{ readonly left: string; readonly right: string; readonly score: number; readonly id: number }> =
-    []
-  for (const [token, id] of ids) {
-    const type = types[id] ?? tokenTypes.normal
-    if (type !== tokenTypes.normal && type !== tokenTypes.unused) continue
-    for (let at = 1; at < token.length; at++) {
-      const left = token.slice(0, at)
-      const right = token.slice(at)
-      if (ids.has(left) && ids.has(right)) merges.push({ left, right, score: scores[id] ?? 0, id })
-    }
+    yield JSON.stringify({ id, content, single_word: false, lstrip: false, rstrip, normalized: false, special })
   }
-  merges.sort((a, b) =>
-    b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length || a.id - b.id
-  )
-  return merges.map(({ left, right }) => [left, right] as const)
 }
 
 const postProcessor = ({ addBos, addEos, tasks, tokens }: Tokens) => {
@@ -59,9 +33,6 @@ const postProcessor = ({ addBos, addEos, tasks, tokens }: Tokens) => {
     special_tokens: { ...special(before), ...special(after) }
   }
 }
-
-const vocabOf = (tokens: ReadonlyArray<string>): Readonly<Record<string, number>> =>
-  Object.fromEntries(tokens.map((token, id) => [token, id]))
 
 const bpe = (unk: string | null, byteFallback: boolean, ignoreMerges: boolean) => ({
   type: "BPE",
@@ -102,30 +73,56 @@ const pieces = (prefix: boolean) => ({
   ]
 })
 
-/** tokenizer.json of Hugging Face's tokenizers, version 1.0. `dropsSpace`: special tokens take the spaces behind them. */
-const tokenizerJson = (made: Tokens, dropsSpace: boolean) => {
-  const { model, tasks, tokens, types } = made
-  const frame = { version: "1.0", truncation: null, padding: null, added_tokens: addedTokens(made, dropsSpace) }
-  const vocab = vocabOf(tokens)
-  if (model.kind === "bytes") {
-    return {
-      ...frame,
-      normalizer: null,
-      pre_tokenizer: cuts(model.split.patterns),
-      post_processor: postProcessor(made),
-      decoder: byteLevel,
-      model: { ...bpe(null, false, model.split.whole), vocab, merges: model.merges }
-    }
+/** Items that become one text at a time: a vocabulary has 300,000, and a text for each takes more memory than all of them in one. */
+const CHUNK_ITEMS = 4096
+
+const joined = (items: Iterable<string>): string => {
+  const chunks: Array<string> = []
+  let chunk: Array<string> = []
+  for (const item of items) {
+    chunk.push(item)
+    if (chunk.length < CHUNK_ITEMS) continue
+    chunks.push(chunk.join(","))
+    chunk = []
   }
+  return [...chunks, ...chunk.length === 0 ? [] : [chunk.join(",")]].join(",")
+}
+
+function* mapped<A>(items: Iterable<A>, text: (item: A) => string): Generator<string> {
+  for (const item of items) yield text(item)
+}
+
+/** The text of an object that goes on with what `rest` has after its keys. */
+const objectWith = (start: object, rest: Readonly<Record<string, string>>): string =>
+  `${JSON.stringify(start).slice(0, -1)}${Object.entries(rest).map(([key, text]) => `,"${key}":${text}`).join("")}}`
+
+const modelOf = ({ model, tasks, tokens, types }: Tokens): string => {
+  const ids = idsOf(tokens)
+  const vocab = `{${joined(mapped(ids, ([token, id]) => `${JSON.stringify(token)}:${id}`))}}`
+  const merges: Iterable<unknown> = model.kind === "bytes"
+    ? model.merges
+    : mergesOf(tokens, types, model.scores, ids)
   const unk = tasks.unk === undefined ? null : tokens[tasks.unk] ?? null
-  return {
-    ...frame,
-    normalizer: spaces(model.spacePrefix),
-    pre_tokenizer: null,
-    post_processor: postProcessor(made),
-    decoder: pieces(model.spacePrefix),
-    model: { ...bpe(unk, true, false), vocab, merges: mergesOf(tokens, types, model.scores) }
-  }
+  return objectWith(model.kind === "bytes" ? bpe(null, false, model.split.whole) : bpe(unk, true, false), {
+    vocab,
+    merges: `[${joined(mapped(merges, (merge) => JSON.stringify(merge)))}]`
+  })
+}
+
+/** tokenizer.json of Hugging Face's tokenizers, version 1.0. `dropsSpace`: special tokens take the spaces behind them. */
+const tokenizerJson = (made: Tokens, dropsSpace: boolean): string => {
+  const { model } = made
+  const [normalizer, cutter, decoder] = model.kind === "bytes"
+    ? [null, cuts(model.split.patterns), byteLevel]
+    : [spaces(model.spacePrefix), null, pieces(model.spacePrefix)]
+  return objectWith({ version: "1.0", truncation: null, padding: null }, {
+    added_tokens: `[${joined(addedTokens(made, dropsSpace))}]`,
+    normalizer: JSON.stringify(normalizer),
+    pre_tokenizer: JSON.stringify(cutter),
+    post_processor: JSON.stringify(postProcessor(made)),
+    decoder: JSON.stringify(decoder),
+    model: modelOf(made)
+  })
 }
 
 const taskNames = { bos: "bos_token", eos: "eos_token", unk: "unk_token", pad: "pad_token" } as const
@@ -156,7 +153,7 @@ export const tokenizerFiles = (
     ...(tokens.template === undefined ? {} : { chat_template: tokens.template })
   }
   return new Map([
-    ["tokenizer.json", `${JSON.stringify(tokenizerJson(tokens, options.dropsSpace))}\n`],
+    ["tokenizer.json", `${tokenizerJson(tokens, options.dropsSpace)}\n`],
     ["tokenizer_config.json", json(config)],
     ["special_tokens_map.json", json(tasksOf(tokens))]
   ])

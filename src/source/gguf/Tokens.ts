@@ -1,9 +1,8 @@
 import { Result } from "effect"
-import { type Metadata, quote, type Read, unsupported, wrong } from "./Metadata.ts"
+import { mergesFit, MOST_MERGES } from "./Merges.ts"
+import { type Metadata, quote, type Read, type Texts, unsupported, wrong } from "./Metadata.ts"
 import { type Split, splits } from "./Splits.ts"
-
-/** What a token is. Source: ggml docs/gguf.md, `tokenizer.ggml.token_type`. */
-export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
+import { addedTypes, tokenTypes } from "./TokenTypes.ts"
 
 /** Tokens with a task, by what the task is called; undefined where the vocabulary has none. */
 export interface Tasks {
@@ -17,11 +16,11 @@ export interface Tasks {
 export interface Tokens {
   /** byte-level BPE with its merges, two tokens and a space between, or SentencePiece's BPE, whose merges follow from scores */
   readonly model:
-    | { readonly kind: "bytes"; readonly split: Split; readonly merges: ReadonlyArray<string> }
-    | { readonly kind: "pieces"; readonly scores: ReadonlyArray<number>; readonly spacePrefix: boolean }
+    | { readonly kind: "bytes"; readonly split: Split; readonly merges: Texts }
+    | { readonly kind: "pieces"; readonly scores: ArrayLike<number>; readonly spacePrefix: boolean }
   readonly tokens: ReadonlyArray<string>
   /** one of `tokenTypes` for each token */
-  readonly types: ReadonlyArray<number>
+  readonly types: ArrayLike<number>
   readonly tasks: Tasks
   readonly addBos: boolean
   readonly addEos: boolean
@@ -33,9 +32,10 @@ export interface Tokens {
 
 const KEY = "tokenizer.ggml"
 
-// The largest vocabularies have 262,000 tokens and 515,000 merges; what is larger would make us allocate for it.
-const MOST_TOKENS = 2 ** 19
-const MOST_MERGES = 2 ** 20
+// The largest vocabularies have 262,400 tokens, 3 MB of text, 6,500 of them added ones; what is larger would make us allocate for it.
+const MOST_TOKENS = 2 ** 18 + 2 ** 16
+const MOST_TOKEN_BYTES = 2 ** 23
+const MOST_ADDED = 2 ** 16
 
 // Tokens by which models end a turn where a file names only the end of a text. Source: llama.cpp, `llama_vocab::impl::load`.
 const turnEnds: ReadonlySet<string> = new Set([
@@ -59,12 +59,41 @@ const id = (meta: Metadata, name: string, count: number): Read<number | undefine
         : wrong(`${KEY}.${name}`, `a token below ${count}`, `${value}`)
   )
 
-const mergesOf = (meta: Metadata, tokens: ReadonlyArray<string>): Read<ReadonlyArray<string>> =>
+const tokensOf = (meta: Metadata): Read<ReadonlyArray<string>> =>
+  Result.gen(function*() {
+    const key = `${KEY}.tokens`
+    const texts = yield* meta.required(key, "an array of strings", meta.texts(key, MOST_TOKENS))
+    if (texts.count === 0) return yield* wrong(key, "at least one token", "an empty array")
+    const tokens: Array<string> = []
+    let length = 0
+    for (const text of texts) {
+      if (text === undefined) return yield* wrong(`${key}[${tokens.length}]`, "a string of UTF-8", "other bytes")
+      length += text.length
+      if (length > MOST_TOKEN_BYTES) {
+        return yield* wrong(key, `at most ${MOST_TOKEN_BYTES} characters in all tokens`, "more")
+      }
+      // as llama.cpp calls a token without text; joined, as a template of so many would keep its pieces
+      tokens.push(text === "" ? ["[EMPTY_", tokens.length, "]"].join("") : text)
+    }
+    return tokens
+  })
+
+const typesOf = (meta: Metadata, count: number): Read<ArrayLike<number>> =>
+  Result.gen(function*() {
+    const key = `${KEY}.token_type`
+    const types = (yield* meta.numbers(key, count)) ?? new Float64Array(count).fill(tokenTypes.normal)
+    const added = types.reduce((sum, type) => sum + (addedTypes.has(type) ? 1 : 0), 0)
+    return added > MOST_ADDED ? yield* wrong(key, `at most ${MOST_ADDED} added tokens`, `${added}`) : types
+  })
+
+const mergesOf = (meta: Metadata, tokens: ReadonlyArray<string>): Read<Texts> =>
   Result.gen(function*() {
     const key = `${KEY}.merges`
     const lines = yield* meta.required(key, "an array of strings", meta.texts(key, MOST_MERGES))
     const known = new Set(tokens)
-    for (const [index, line] of lines.entries()) {
+    let index = 0
+    for (const line of lines) {
+      if (line === undefined) return yield* wrong(`${key}[${index}]`, "a string of UTF-8", "other bytes")
       // a space never stands in a byte-level token
       const space = line.indexOf(" ", 1)
       const left = line.slice(0, space)
@@ -76,6 +105,7 @@ const mergesOf = (meta: Metadata, tokens: ReadonlyArray<string>): Read<ReadonlyA
           quote(line)
         )
       }
+      index++
     }
     return lines
   })
@@ -96,14 +126,15 @@ const splitOf = (meta: Metadata): Read<{ readonly split: Split; readonly warning
 const endsOf = (
   meta: Metadata,
   tokens: ReadonlyArray<string>,
-  types: ReadonlyArray<number>,
+  types: ArrayLike<number>,
   eos: number | undefined
 ): Read<ReadonlyArray<number>> =>
   Result.gen(function*() {
     const named = [eos, yield* id(meta, "eot_token_id", tokens.length), yield* id(meta, "eom_token_id", tokens.length)]
-    const known = tokens.flatMap((token, index) =>
-      types[index] !== tokenTypes.normal && turnEnds.has(token) ? [index] : []
-    )
+    const known: Array<number> = []
+    for (const [index, token] of tokens.entries()) {
+      if (types[index] !== tokenTypes.normal && turnEnds.has(token)) known.push(index)
+    }
     return [...new Set([...named.filter((one) => one !== undefined), ...known])]
   })
 
@@ -118,17 +149,9 @@ export const readTokens = (meta: Metadata): Read<Tokens> =>
         quote(kind)
       )
     }
-    const listed = yield* meta.required(
-      `${KEY}.tokens`,
-      "an array of strings",
-      meta.texts(`${KEY}.tokens`, MOST_TOKENS)
-    )
-    const count = listed.length
-    if (count === 0) return yield* wrong(`${KEY}.tokens`, "at least one token", "an empty array")
-    // as llama.cpp calls a token without text
-    const tokens = listed.map((token, index) => token === "" ? `[EMPTY_${index}]` : token)
-    const types = (yield* meta.numbers(`${KEY}.token_type`, count)) ??
-      tokens.map(() => tokenTypes.normal)
+    const tokens = yield* tokensOf(meta)
+    const count = tokens.length
+    const types = yield* typesOf(meta, count)
     const tasks = {
       bos: yield* id(meta, "bos_token_id", count),
       eos: yield* id(meta, "eos_token_id", count),
@@ -151,12 +174,16 @@ export const readTokens = (meta: Metadata): Read<Tokens> =>
       })
     }
     const scoresKey = `${KEY}.scores`
-    const scores = meta.numbers(scoresKey, count)
+    const scores = yield* meta.required(scoresKey, "an array of numbers", meta.numbers(scoresKey, count))
+    if (!mergesFit(tokens, types)) {
+      const expected = `tokens that are made of each other in at most ${MOST_MERGES} ways`
+      return yield* wrong(`${KEY}.tokens`, expected, "more, or longer ones")
+    }
     return yield* checked({
       ...common,
       model: {
         kind: "pieces",
-        scores: yield* meta.required(scoresKey, "an array of numbers", scores),
+        scores,
         spacePrefix: (yield* meta.bool(`${KEY}.add_space_prefix`)) ?? true
       },
       addBos: addBos ?? true,

@@ -20,6 +20,8 @@ export interface CompressedGroup {
   readonly bits: 4 | 8
   readonly symmetric: boolean
   readonly grouping: Grouping
+  /** columns lie in another order than that of their groups, which a tensor tells */
+  readonly ordered: boolean
   /** module names, `re:` and a pattern, or names of classes */
   readonly targets: ReadonlyArray<string>
 }
@@ -56,6 +58,15 @@ const groupingIn = (fields: Fields, format: CompressedFormat): Result.Result<Gro
     return typeof size === "number" ? size : yield* fields.wrong("group_size", "the number of columns of a group")
   })
 
+/** Whether columns are sorted by activations and keep their groups: what `actorder` may be. Source: `ActivationOrdering`. */
+const orderedIn = (fields: Fields): Result.Result<boolean, SourceError> =>
+  typeof fields.values.get("actorder") === "boolean"
+    ? Result.map(fields.flag("actorder"), (flag) => flag === true)
+    : Result.map(
+      fields.choice("actorder", "actorder", ["group", "dynamic", "weight", "static"]),
+      (order) => order === "group" || order === "dynamic"
+    )
+
 const groupIn = (
   group: Fields,
   fields: Fields,
@@ -77,6 +88,7 @@ const groupIn = (
       bits,
       symmetric,
       grouping: yield* groupingIn(fields, format),
+      ordered: yield* orderedIn(fields),
       targets: yield* group.texts("targets")
     }
   })

@@ -40,19 +40,27 @@ const compileTarget = (path: string, target: string): Result.Result<Test, Source
 /** The group of a module: one that names it, else one whose pattern fits, else one of a class. */
 const groupFinder = (path: string, groups: ReadonlyArray<CompressedGroup>) =>
   Result.gen(function*() {
-    const [only] = groups
-    if (only !== undefined && groups.length === 1) return () => only
     const tests: Array<readonly [rank: number, test: Test, group: CompressedGroup]> = []
     for (const group of groups) {
       for (const target of group.targets) {
         const isClass = /^[A-Z][A-Za-z0-9]*$/.test(target)
-        const test = isClass ? () => true : yield* compileTarget(path, target)
+        const compiled = isClass ? Result.succeed(() => true) : compileTarget(path, target)
+        // of one group, a pattern that cannot be read decides nothing that its tensors do not
+        const test = groups.length === 1 ? Result.getOrElse(compiled, () => () => true) : yield* compiled
         tests.push([isClass ? 2 : target.startsWith("re:") ? 1 : 0, test, group])
       }
     }
     tests.sort(([a], [b]) => a - b)
     return (module: string) => tests.find(([, test]) => test(module))?.[2]
   })
+
+/** The entry of `ignore` that means a module, if one does. Patterns that cannot be read decide nothing: a tensor's presence does. */
+const ignoring = (path: string, ignore: ReadonlyArray<string>) => {
+  const tests = ignore.flatMap((entry) =>
+    Result.match(compileTarget(path, entry), { onFailure: () => [], onSuccess: (test) => [{ entry, test }] })
+  )
+  return (module: string) => tests.find(({ test }) => test(module))?.entry
+}
 
 /** Modules, and a file that holds some of each, of which a tensor of one of these suffixes, or a weight that is no plain number, is stored. */
 const modulesOf = (
@@ -67,18 +75,6 @@ const modulesOf = (
     }
   }
   return modules
-}
-
-const counted = (weights: ReadonlyArray<Tensor>): ReadonlyArray<string> => {
-  const converted = weights.filter(({ dtype }) => dtype === "bf16")
-  const formats = [...new Set(converted.map(({ coded }) => coded?.format ?? ""))]
-  return converted.length === 0
-    ? []
-    : [
-      `${converted.length} weights are ${
-        formats.join(" and ")
-      }, which no integer codes hold: they are rounded to bfloat16`
-    ]
 }
 
 /** The first failure, which names the modules that the others are about. */
@@ -103,6 +99,7 @@ export const assemble = Effect.fn("quantized.assemble")(
     const groupOf = settings.method === "compressed-tensors"
       ? yield* Effect.fromResult(groupFinder(config, settings.groups))
       : undefined
+    const ignoredBy = settings.method === "compressed-tensors" ? ignoring(config, settings.ignore) : undefined
     const readOne = Effect.fnUntraced(function*([module, file]: readonly [string, string]) {
       const pieces = new Pieces(module, file, stored)
       const other = stored.get(`${module}.weight`)
@@ -112,8 +109,9 @@ export const assemble = Effect.fn("quantized.assemble")(
       }
       if (settings.method !== "compressed-tensors") return yield* legacyWeight(pieces, settings)
       const group = groupOf?.(module)
-      if (group === undefined || settings.ignore.includes(module)) {
-        const found = group === undefined ? "none" : `ignore: ${module}`
+      const ignored = ignoredBy?.(module)
+      if (group === undefined || ignored !== undefined) {
+        const found = ignored === undefined ? "none" : `ignore: ${ignored}`
         return yield* Effect.fromResult(pieces.wrong("", "a group of config.json for its quantised tensors", found))
       }
       return yield* compressedWeight(pieces, group)
@@ -130,7 +128,7 @@ export const assemble = Effect.fn("quantized.assemble")(
     const plain = Array.from(stored).filter(([name]) => !dropped.includes(split(name)[1]))
     return {
       tensors: new Map([...plain, ...weights.map((weight) => [weight.name, weight] as const)]),
-      warnings: [...isCompressed ? settings.warnings : [], ...counted(weights)]
+      warnings: isCompressed ? settings.warnings : []
     } satisfies Assembled
   }
 )

@@ -21,8 +21,10 @@ export interface LegacySettings {
   readonly bits: 4 | 8
   /** columns that share a scale; "channel": all */
   readonly grouping: number | "channel"
-  /** columns may lie in another order than that of their groups */
-  readonly ordered: boolean
+  /** columns lie in another order than that of their groups; undefined: the settings do not say */
+  readonly ordered: boolean | undefined
+  /** zero points are in the middle; undefined: the settings do not say */
+  readonly symmetric: boolean | undefined
 }
 
 /** What `quant_method` may name. */
@@ -59,6 +61,7 @@ const gptq = (fields: Fields): Result.Result<LegacySettings, SourceError> =>
     const grouping = yield* fields.groupSize("group_size")
     if (grouping === undefined) return yield* fields.wrong("group_size", "the number of columns of a group, or -1")
     const ordered = yield* fields.flag("desc_act")
+    const symmetric = yield* fields.flag("sym")
     const format = yield* fields.choice("checkpoint_format", "quant_method gptq with checkpoint_format", [
       "gptq",
       "gptq_v2"
@@ -71,7 +74,7 @@ const gptq = (fields: Fields): Result.Result<LegacySettings, SourceError> =>
     if (dynamic !== undefined && dynamic.values.size > 0) {
       return yield* fields.unsupported("dynamic", "quant_method gptq with settings per module (dynamic)", ["{}"])
     }
-    return { method: format ?? "gptq", bits, grouping, ordered: ordered === true }
+    return { method: format ?? "gptq", bits, grouping, ordered, symmetric }
   })
 
 const awq = (fields: Fields): Result.Result<LegacySettings, SourceError> =>
@@ -83,7 +86,7 @@ const awq = (fields: Fields): Result.Result<LegacySettings, SourceError> =>
     const key = fields.has("q_group_size") ? "q_group_size" : "group_size"
     const grouping = yield* fields.groupSize(key)
     if (grouping === undefined) return yield* fields.wrong(key, "the number of columns of a group, or -1")
-    return { method: "awq", bits, grouping, ordered: false }
+    return { method: "awq", bits, grouping, ordered: false, symmetric: undefined }
   })
 
 /** Reads `quantization_config`, or a settings file that means `implied`; what is not read is refused here, before any weight. */

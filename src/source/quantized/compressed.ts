@@ -4,6 +4,7 @@ import type { SourceError } from "../SourceError.ts"
 import { type CompressedGroup, type Grouping, nvfp4Group } from "./CompressedSettings.ts"
 import { orderedBy, readInts } from "./GroupIndex.ts"
 import { checkGroup, type Pieces, scaleDTypes, weightOf } from "./Pieces.ts"
+import { refuseZeroPoints } from "./ZeroPoints.ts"
 
 /** Bits of a word that codes are packed into. */
 const wordBits = 32
@@ -48,12 +49,20 @@ const packed = Effect.fn("quantized.packed")(function*(pieces: Pieces, setting: 
         grouping === "tensor" ? 1 : columns / group
       ])
     )
+  if (setting.ordered && typeof grouping === "number" && pieces.find("weight_g_idx") === undefined) {
+    const expected = "the group of each column, as weights.actorder of quantization_config is group,"
+    return yield* Effect.fromResult(pieces.wrong("weight_g_idx", expected, "no such tensor"))
+  }
   const index = pieces.find("weight_g_idx") === undefined
     ? undefined
     : yield* Effect.fromResult(pieces.shaped("weight_g_idx", ["i32"], [columns]))
   const ordered = index === undefined
     ? false
     : yield* Effect.fromResult(orderedBy(pieces, "weight_g_idx", yield* readInts(index), group, true))
+  if (ordered && !setting.ordered) {
+    const expected = "no order of its own, as weights.actorder of quantization_config is not group,"
+    return yield* Effect.fromResult(pieces.wrong("weight_g_idx", expected, "another order of the columns"))
+  }
   return weightOf(pieces, { format: "packed", dtype: "f32", rows, columns, bits, group, ordered }, {
     packed: words,
     scale,
@@ -116,8 +125,7 @@ const nvfp4 = (pieces: Pieces): Result.Result<Tensor, SourceError> =>
     })
   })
 
-/** The weight of a module that compressed-tensors stored, every piece checked. */
-export const compressedWeight = (pieces: Pieces, group: CompressedGroup) => {
+const assembled = (pieces: Pieces, group: CompressedGroup) => {
   switch (group.format) {
     case "pack-quantized":
       return packed(pieces, group)
@@ -129,6 +137,10 @@ export const compressedWeight = (pieces: Pieces, group: CompressedGroup) => {
       return Effect.fromResult(nvfp4(pieces))
   }
 }
+
+/** The weight of a module that compressed-tensors stored, every piece checked, and held against the settings. */
+export const compressedWeight = (pieces: Pieces, group: CompressedGroup) =>
+  Effect.tap(assembled(pieces, group), () => refuseZeroPoints(pieces, group))
 
 /** Ends of the names of a quantised module's tensors, with a dot before each. */
 export const compressedSuffixes: ReadonlyArray<string> = [

@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import { orderedBy, readInts } from "./GroupIndex.ts"
 import { checkGroup, type Pieces, scaleDTypes, weightOf } from "./Pieces.ts"
 import type { LegacySettings } from "./Settings.ts"
+import { checkZeroPoints } from "./ZeroPoints.ts"
 
 /** Bits of a word that codes are packed into. */
 const wordBits = 32
@@ -28,12 +29,17 @@ export const legacyWeight = Effect.fn("quantized.legacy")(function*(pieces: Piec
   const index = method === "awq" || pieces.find("g_idx") === undefined
     ? undefined
     : yield* Effect.fromResult(pieces.shaped("g_idx", ["i32"], [columns]))
-  if (settings.ordered && index === undefined) {
+  if (settings.ordered === true && index === undefined) {
     return yield* Effect.fromResult(pieces.take("g_idx", ["i32"], 1))
   }
   const ordered = index === undefined
     ? false
     : yield* Effect.fromResult(orderedBy(pieces, "g_idx", yield* readInts(index), group, false))
+  if (ordered && settings.ordered === false) {
+    const expected = "groups side by side, as desc_act of quantization_config is false,"
+    return yield* Effect.fromResult(pieces.wrong("g_idx", expected, "another order of the columns"))
+  }
+  yield* checkZeroPoints(pieces, settings)
   return weightOf(pieces, { format: method, dtype: "f32", rows, columns, bits, group, ordered }, {
     packed: words,
     scale,

@@ -39,6 +39,25 @@ const split = (content: Content, count: number): Readonly<Record<string, Content
     })
   )
 
+/** The vocabulary of a SentencePiece model, with an embedding for each token. */
+const withPieces = (texts: ReadonlyArray<string>): Content => ({
+  values: {
+    ...tinyLlama.values,
+    "tokenizer.ggml.model": { text: "llama" },
+    "tokenizer.ggml.tokens": { texts },
+    "tokenizer.ggml.token_type": { i32s: texts.map(() => 1) },
+    "tokenizer.ggml.scores": { f32s: texts.map(() => 0) }
+  },
+  tensors: {
+    ...tinyLlama.tensors,
+    "token_embd.weight": { shape: [texts.length, 8], values: Array(texts.length * 8).fill(0) }
+  }
+})
+
+/** A character once, twice, … `most` times: every two of these make a third. */
+const runs = (character: string, most: number): ReadonlyArray<string> =>
+  Array.from({ length: most }, (_, index) => character.repeat(index + 1))
+
 const messageOf = (content: Content) =>
   Effect.map(Effect.flip(opened({ "tiny.gguf": content }, "tiny.gguf")), (error) => ({
     text: error.reason.message,
@@ -103,11 +122,35 @@ layer(NodeServices.layer)("readGguf", (it) => {
       const { "tiny-00002-of-00003.gguf": second, ...rest } = split(tinyLlama, 3)
       assert.isDefined(second)
       const missing = yield* Effect.flip(opened(rest, "tiny-00001-of-00003.gguf"))
-      assert.include(missing.message, "tiny-00002-of-00003.gguf (no such file)")
+      assert.include(missing.message, "tiny-00002-of-00003.gguf is missing (no such file)")
       assert.include(missing.message, "3 parts")
+      assert.notInclude(missing.message, "download the file again")
       const other = split(tinyLlama, 2)["tiny-00002-of-00002.gguf"] ?? tinyLlama
       const wrong = yield* Effect.flip(opened({ ...rest, "tiny-00002-of-00003.gguf": other }, ""))
       assert.include(wrong.message, "split.count: expected 3")
+    }))
+
+  it.effect("names the part of a split that has another name", () =>
+    Effect.gen(function*() {
+      const { "tiny-00001-of-00003.gguf": first = tinyLlama, ...rest } = split(tinyLlama, 3)
+      const renamed = { ...rest, "renamed.gguf": first }
+      const opening = yield* Effect.flip(opened(renamed, "renamed.gguf"))
+      assert.include(opening.message, "tiny-00001-of-00003.gguf is missing")
+      assert.include(opening.message, "renamed.gguf says that it is part 1")
+      const folder = yield* Effect.flip(opened(renamed, ""))
+      assert.include(folder.message, "tiny-00001-of-00003.gguf is missing")
+      assert.include(folder.message, "split into 3 parts")
+      const alone = yield* Effect.flip(opened({ "renamed.gguf": first }, ""))
+      assert.include(alone.message, "model-00001-of-00003.gguf, or such a name, is missing")
+      for (const error of [opening, folder, alone]) assert.strictEqual(error[Runtime.errorExitCode], 3)
+    }))
+
+  it.effect("names the nearest architecture", () =>
+    Effect.gen(function*() {
+      const { code, text } = yield* messageOf(withValues(tinyLlama, { "general.architecture": { text: "llama4" } }))
+      assert.strictEqual(code, 4)
+      assert.include(text, "general.architecture")
+      assert.match(text, /nearest[^;]*: llama\b/)
     }))
 
   it.effect("gives phi3 its factors for short and for long runs", () =>
@@ -164,6 +207,30 @@ layer(NodeServices.layer)("readGguf", (it) => {
       { ...tinyLlama, tensors: { ...tinyLlama.tensors, "blk.0.attn_q.scale": { shape: [1], values: [1] } } },
       4,
       "blk.0.attn_q.scale"
+    ],
+    [
+      "tokens of too much text",
+      withPieces(["a".repeat(2 ** 23), "b", "c", "d", "e", "f"]),
+      3,
+      "characters in all tokens"
+    ],
+    [
+      "tokens that would take long to be made of each other",
+      withPieces(["a", "b", "c", "d", "e", "f".repeat(2 ** 14)]),
+      3,
+      "tokenizer.ggml.tokens: expected tokens that are made of each other"
+    ],
+    [
+      "more merges than a vocabulary can have",
+      withPieces(runs("\u4e00", 140).flatMap((_, index) => runs(String.fromCharCode(0x4e00 + index), 100))),
+      3,
+      "tokenizer.ggml.tokens: expected tokens that are made of each other in at most 655360 ways"
+    ],
+    [
+      "a text of which a tenth would be a long chat template",
+      withValues(tinyLlama, { "tokenizer.chat_template": { text: "a".repeat(2 ** 20 + 1) } }),
+      3,
+      "tokenizer.chat_template: expected a string of UTF-8, of at most 1048576 bytes, found a string of 1048577 bytes"
     ],
     [
       "biases in llama",

@@ -66,6 +66,7 @@ layer(NodeServices.layer)("open", (it) => {
       const text = mentions[0] === `${name}.gguf` ? error.message : error.reason.message
       for (const mention of mentions) assert.include(text, mention)
       assert.strictEqual(error[Runtime.errorExitCode], code)
+      assert.notInclude(text, "not built yet")
     }))
 
   it.effect("names the tensor that was cut", () =>

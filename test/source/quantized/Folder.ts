@@ -39,10 +39,8 @@ export const readFolder = (name: string): Folder => {
   return { config, tensors }
 }
 
-/** Writes a folder that a checkpoint can be opened from. */
-export const writeFolder = Effect.fnUntraced(function*({ config, tensors }: Folder) {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* fs.makeTempDirectoryScoped()
+/** The files of a folder that a checkpoint can be opened from, by name. */
+export const filesOf = ({ config, tensors }: Folder): ReadonlyMap<string, Uint8Array> => {
   let end = 0
   const entries = Array.from(tensors, ([name, { data, dtype, shape }]) => {
     const begin = end
@@ -52,8 +50,17 @@ export const writeFolder = Effect.fnUntraced(function*({ config, tensors }: Fold
   const header = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)))
   const length = new Uint8Array(new BigUint64Array([BigInt(header.length)]).buffer)
   const data = Array.from(tensors.values(), (tensor) => tensor.data)
-  yield* fs.writeFile(join(path, "model.safetensors"), Buffer.concat([length, header, ...data]))
-  yield* fs.writeFileString(join(path, "config.json"), JSON.stringify(config))
-  yield* fs.writeFileString(join(path, "tokenizer.json"), "{}")
+  return new Map([
+    ["model.safetensors", Buffer.concat([length, header, ...data])],
+    ["config.json", new TextEncoder().encode(JSON.stringify(config))],
+    ["tokenizer.json", new TextEncoder().encode("{}")]
+  ])
+}
+
+/** Writes such a folder. */
+export const writeFolder = Effect.fnUntraced(function*(folder: Folder) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* fs.makeTempDirectoryScoped()
+  for (const [name, bytes] of filesOf(folder)) yield* fs.writeFile(join(path, name), bytes)
   return path
 })

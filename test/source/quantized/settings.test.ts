@@ -1,6 +1,6 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, FileSystem, Result } from "effect"
+import { Effect, FileSystem, Result, Runtime } from "effect"
 import { join } from "node:path"
 import * as Checkpoint from "../../../src/source/Checkpoint.ts"
 import { Fields } from "../../../src/source/quantized/Fields.ts"
@@ -23,21 +23,30 @@ describe("settingsIn", () => {
   it("reads what each tool writes", () => {
     assert.deepStrictEqual(Result.getOrThrow(read(compressed())), {
       method: "compressed-tensors",
-      groups: [{ format: "pack-quantized", bits: 4, symmetric: true, grouping: 32, targets: ["Linear"] }],
+      groups: [{
+        format: "pack-quantized",
+        bits: 4,
+        symmetric: true,
+        grouping: 32,
+        ordered: false,
+        targets: ["Linear"]
+      }],
       ignore: ["lm_head"],
       warnings: []
     })
-    const legacy = { method: "gptq", bits: 4, grouping: 128, ordered: false } as const
+    const legacy = { method: "gptq", bits: 4, grouping: 128, ordered: false, symmetric: undefined } as const
     assert.deepStrictEqual(Result.getOrThrow(read(gptq)), legacy)
-    const v2 = { ...gptq, checkpoint_format: "gptq_v2", bits: 8, group_size: -1, desc_act: true }
+    const v2 = { ...gptq, checkpoint_format: "gptq_v2", bits: 8, group_size: -1, desc_act: true, sym: true }
     assert.deepStrictEqual(Result.getOrThrow(read(v2)), {
       method: "gptq_v2",
       bits: 8,
       grouping: "channel",
-      ordered: true
+      ordered: true,
+      symmetric: true
     })
     const awq = { quant_method: "awq", w_bit: 4, q_group_size: 64, version: "GEMM", zero_point: true }
-    assert.deepStrictEqual(Result.getOrThrow(read(awq)), { method: "awq", bits: 4, grouping: 64, ordered: false })
+    const gemm = { method: "awq", bits: 4, grouping: 64, ordered: false, symmetric: undefined } as const
+    assert.deepStrictEqual(Result.getOrThrow(read(awq)), gemm)
   })
 
   it.each(
@@ -52,7 +61,15 @@ describe("settingsIn", () => {
     assert.deepInclude(settings.method === "compressed-tensors" ? settings.groups[0] : {}, { grouping })
   })
 
+  it.each(
+    [["group", true], ["dynamic", true], [true, true], ["static", false], ["weight", false], [false, false]] as const
+  )("takes the order of actorder %j", (actorder, ordered) => {
+    const settings = Result.getOrThrow(read(compressed({ actorder })))
+    assert.deepInclude(settings.method === "compressed-tensors" ? settings.groups[0] : {}, { ordered })
+  })
+
   it.each([
+    [compressed({ actorder: "sometimes" }), "actorder sometimes"],
     [compressed({}, { transform_config: { config_groups: { R1: {} } } }), "transform_config"],
     [compressed({}, { config_groups: {} }), "config_groups: expected at least one group with weights"],
     [compressed({ type: "float" }), "pack-quantized with type float"],
@@ -85,6 +102,22 @@ const withSettings = ({ config, tensors }: Folder, settings: object): Folder => 
   config: { ...typeof config === "object" ? config : {}, quantization_config: settings },
   tensors
 })
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** The folder with these settings changed: of the weights of all groups, or of AutoGPTQ's modules. */
+const changed = (folder: Folder, change: object): Folder => {
+  const { config } = folder
+  const settings = isRecord(config) && isRecord(config["quantization_config"]) ? config["quantization_config"] : {}
+  const groups = settings["config_groups"]
+  if (!isRecord(groups)) return withSettings(folder, { ...settings, ...change })
+  const entries = Object.entries(groups).map(([name, one]) => {
+    const of = isRecord(one) && isRecord(one["weights"]) ? one : {}
+    return [name, { ...of, weights: { ...isRecord(of["weights"]) ? of["weights"] : {}, ...change } }] as const
+  })
+  return withSettings(folder, { ...settings, config_groups: Object.fromEntries(entries) })
+}
 
 layer(NodeServices.layer)("open", (it) => {
   const q = "model.layers.0.self_attn.q_proj"
@@ -131,8 +164,91 @@ layer(NodeServices.layer)("open", (it) => {
       const groups = { group_0: group(["re:(?=q).*"], {}), group_1: group(["Linear"], {}) }
       const pattern = yield* writeFolder(withSettings(folder, compressed({}, { config_groups: groups })))
       assert.include((yield* Effect.flip(Checkpoint.open(pattern))).message, "pattern (?=q).* is not supported")
-      const ignored = yield* writeFolder(withSettings(folder, compressed({}, { ignore: [q] })))
-      assert.include((yield* Effect.flip(Checkpoint.open(ignored))).message, `found ignore: ${q}`)
+      for (const entry of [q, "re:.*\\.q_proj$"]) {
+        const ignored = yield* writeFolder(withSettings(folder, compressed({}, { ignore: ["re:(?=q).*", entry] })))
+        assert.include((yield* Effect.flip(Checkpoint.open(ignored))).message, `found ignore: ${entry}`)
+      }
+    }))
+
+  it.effect("asks one group for its targets too, but not those that it cannot read", () =>
+    Effect.gen(function*() {
+      const folder = readFolder("negative/valid")
+      const withTargets = (...targets: ReadonlyArray<string>) =>
+        writeFolder(withSettings(folder, compressed({}, { config_groups: { group_0: group(targets, {}) } })))
+      const none = yield* Effect.flip(Checkpoint.open(yield* withTargets("re:.*nothing")))
+      assert.match(none.message, /\.0\.[a-z_.]+: a group of config.json for its quantised tensors expected, found none/)
+      for (const targets of [["re:.*"], ["re:(?!lm_head).*"]]) {
+        assert.strictEqual((yield* Checkpoint.open(yield* withTargets(...targets))).kind, "quantized")
+      }
+    }))
+
+  it.effect.each<readonly [name: string, folder: string, change: object, piece: string, mention: string]>([
+    [
+      "zero points where the settings are symmetric",
+      "llama-w4a16-awq-asym-g32",
+      { symmetric: true },
+      "weight_zero_point",
+      "weights.symmetric of quantization_config is true"
+    ],
+    [
+      "zero points where the settings do not say symmetric, which means it",
+      "llama-w4a16-awq-asym-g32",
+      { symmetric: null },
+      "weight_zero_point",
+      "weights.symmetric of quantization_config is true"
+    ],
+    [
+      "an order of the columns where the settings know none",
+      "llama-w4a16-gptq-actorder-gidx",
+      { actorder: null },
+      "weight_g_idx",
+      "weights.actorder of quantization_config is not group"
+    ],
+    [
+      "no order of the columns where the settings ask for one",
+      "llama-w4a16-gptq-g32",
+      { actorder: "group" },
+      "weight_g_idx",
+      "weights.actorder of quantization_config is group"
+    ],
+    ["zero points that are not in the middle", "llama-autogptq-v1-g32", { sym: true }, "qzeros", "as sym of"],
+    [
+      "zero points of version 1 where the settings say 2",
+      "qwen2-autogptq-v1-descact-g32",
+      { checkpoint_format: "gptq_v2" },
+      "qzeros",
+      "checkpoint_format gptq_v2 of quantization_config"
+    ],
+    [
+      "an order of the columns where desc_act is false",
+      "qwen2-autogptq-v1-descact-g32",
+      { desc_act: false },
+      "g_idx",
+      "as desc_act of quantization_config is false"
+    ]
+  ])("refuses %s", ([, name, change, piece, mention]) =>
+    Effect.gen(function*() {
+      const folder = readFolder(name)
+      const error = yield* Effect.flip(Checkpoint.open(yield* writeFolder(changed(folder, change))))
+      assert.match(error.message, new RegExp(`: model\\.layers\\.0\\.[a-z_.]+\\.${piece}: `))
+      assert.include(error.message, mention)
+      assert.strictEqual(error[Runtime.errorExitCode], 3)
+    }))
+
+  it.effect("refuses zero points of int-quantized weights that the settings call symmetric, but for zeros", () =>
+    Effect.gen(function*() {
+      const folder = readFolder("llama-w8a8-int")
+      const rows = folder.tensors.get(`${q}.weight_scale`)?.shape[0] ?? 0
+      const opened = (code: number) => {
+        const entry: Entry = { dtype: "I8", shape: [rows, 1], data: new Uint8Array(rows).fill(code) }
+        return Effect.flatMap(
+          writeFolder({ ...folder, tensors: new Map([...folder.tensors, [`${q}.weight_zero_point`, entry]]) }),
+          Checkpoint.open
+        )
+      }
+      const error = yield* Effect.flip(opened(3))
+      assert.include(error.message, `${q}.weight_zero_point: no zero points, as weights.symmetric`)
+      assert.isUndefined((yield* opened(0)).tensors.get(`${q}.weight`)?.coded?.pieces["zero_point"])
     }))
 
   it.effect("reads quantize_config.json where config.json says nothing, and counts it among the files", () =>
@@ -148,13 +264,13 @@ layer(NodeServices.layer)("open", (it) => {
       assert.include((yield* Effect.flip(Checkpoint.open(path))).message, "expected a JSON object")
     }))
 
-  it.effect("says what of activations, caches and small floats becomes", () =>
+  it.effect("says what of activations and caches becomes", () =>
     Effect.gen(function*() {
       const fixtures = join(import.meta.dirname, "../../fixtures/compressed")
       const warnings = (name: string) => Effect.map(Checkpoint.open(join(fixtures, name)), (open) => open.warnings)
       assert.deepStrictEqual(yield* warnings("llama-w4a16-gptq-g32"), [])
       assert.match((yield* warnings("llama-w8a8-int")).join(), /^config.json asks for quantised activations: only/)
-      assert.match((yield* warnings("qwen3-fp8-static")).join(), /activations.*14 weights are fp8.*rounded to bfloat16/)
+      assert.match((yield* warnings("qwen3-fp8-static")).join(), /^config.json asks for quantised activations: only/)
       const kept = yield* Checkpoint.open(join(fixtures, "qwen3-fp8-static"))
       assert.deepStrictEqual(Array.from(kept.tensors.keys()).filter((name) => name.endsWith("input_scale")), [])
       const cached = withSettings(readFolder("negative/valid"), compressed({}, { kv_cache_scheme: { num_bits: 8 } }))
