@@ -256,7 +256,7 @@ describe("what tells of a build", () => {
         const text = yield* invoke(llima, ["inspect", out])
         assert.strictEqual(text.code, 0)
         for (
-          const wanted of [/^verified +no$/m, /^A_BF16_W_INT8 +\S+ M +/m, /^COMPILE +2 +/m, /^shipped +\d+ files/m]
+          const wanted of [/^verified +no$/m, /^A_BF16_W_INT8 +\S+ K +/m, /^COMPILE +2 +/m, /^shipped +\d+ files/m]
         ) {
           assert.match(text.out, wanted)
         }
