@@ -1,6 +1,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, FileSystem } from "effect"
+import { TestClock } from "effect/testing"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { usualLimits } from "../../src/devkit/TokenizerProcess.ts"
@@ -210,8 +211,8 @@ layer(NodeServices.layer, { excludeTestServices: true })("openTokenizer, limits"
     }))
 })
 
-const byteStream = () =>
-  textStream((lists) => Effect.succeed(lists.map((ids) => new TextDecoder().decode(Uint8Array.from(ids)))))
+const byteStream = (pause = 0) =>
+  textStream((lists) => Effect.succeed(lists.map((ids) => new TextDecoder().decode(Uint8Array.from(ids)))), pause)
 
 describe("textStream", () => {
   const bytes = [0xf0, 0x9f, 0x8c, 0x8a, 0x61]
@@ -221,6 +222,18 @@ describe("textStream", () => {
       const { end, push } = byteStream()
       assert.deepStrictEqual(yield* Effect.forEach(bytes, push), ["", "", "", "🌊", "a"])
       assert.strictEqual(yield* end, "")
+    }))
+
+  it.effect("asks no sooner than the pause, and then shows all that has come", () =>
+    Effect.gen(function*() {
+      const { end, push } = byteStream(50)
+      const said: Array<string> = []
+      for (const letter of "abcdef") {
+        said.push(yield* push(letter.charCodeAt(0)))
+        yield* TestClock.adjust(20)
+      }
+      assert.deepStrictEqual(said, ["a", "", "", "bcd", "", ""])
+      assert.strictEqual(yield* end, "ef")
     }))
 
   it.effect("gives what is left at the end", () =>
