@@ -79,6 +79,9 @@ export const warningsOf = (job: Job): ReadonlyArray<string> => {
       )
     }
   }
+  if (table.every(({ choice }) => !choice.compile)) {
+    warnings.push("the configuration file leaves every program out (\"compile\": False): there will be no archive")
+  }
   if (request.maxNumTokens > model.facts.positions) {
     warnings.push(
       `--max_num_tokens ${request.maxNumTokens} is more than the ${model.facts.positions} positions that the model was made for; answers past that are unreliable`

@@ -135,7 +135,7 @@ const provenanceOf = Effect.fnUntraced(function*(
       lora
     })),
     ...sizesOf(job, programs),
-    ...checkpoint.kind === "huggingface" ? {} : {
+    ...report.intake.length === 0 ? {} : {
       intake: {
         exact: count("exact"),
         converted: count("converted"),

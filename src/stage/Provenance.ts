@@ -140,7 +140,7 @@ export const Provenance = Schema.Struct({
   layers: Schema.Array(Schema.Struct({ layer: Count, ...size })),
   /** all layers together, by precision */
   weights: Schema.Array(Schema.Struct(size)),
-  /** what became of tensors that were quantised before; absent for a source of plain numbers */
+  /** what became of tensors that were quantised before; absent where none was */
   intake: Schema.optionalKey(Schema.Struct({
     exact: Count,
     converted: Count,
