@@ -33,7 +33,7 @@ const node = (args, options) =>
 
 const module = `
 import { NodeServices } from "@effect/platform-node"
-import { Effect } from "effect"
+import { Effect, Layer, References } from "effect"
 import { Checkpoint, Compiler, CompileRequest, Runner, Target } from "llima-compile"
 import { checkpoint, compilerTest, MockTarget } from "llima-compile/testing"
 
@@ -47,7 +47,7 @@ const program = Effect.gen(function*() {
   return { family: config["model_type"], archives: report.archives, calls: calls.length, target: facts.name, runner: typeof Runner.open }
 })
 const answer = await Effect.runPromise(Effect.scoped(program).pipe(
-  Effect.provide(compilerTest(MockTarget.layer())),
+  Effect.provide([compilerTest(MockTarget.layer()), Layer.succeed(References.MinimumLogLevel, "Warn")]),
   Effect.provide(NodeServices.layer)
 ))
 console.log(JSON.stringify(answer))

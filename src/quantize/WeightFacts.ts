@@ -120,7 +120,7 @@ export const unlikely = (tensor: Tensor, facts: WeightFacts): ReadonlyArray<stri
   const at = first === undefined ? [] : stored(tensor, [Math.floor(first / blocks), (first % blocks) * 32])
   return [
     // biases and the norms of some families are zeros when training begins, and may stay so
-    ...allZero && matrix ? [`all ${numbers} numbers are zero; is the checkpoint whole?`] : [],
+    ...allZero && numbers > 0 && matrix ? [`all ${numbers} numbers are zero; is the checkpoint whole?`] : [],
     ...largest > LARGEST ? [`its largest magnitude is ${largest.toPrecision(4)}; is the checkpoint sound?`] : [],
     ...count > 0
       ? [

@@ -256,7 +256,8 @@ const shaped = (shape: ReadonlyArray<number>): Tensor => ({
 
 describe("unlikely", () => {
   const facts = { ...noFacts, numbers: 128, allZero: false, largest: 1 }
-  it("says nothing of ordinary weights, nor of a bias of zeros", () => {
+  it("says nothing of ordinary weights, of a bias of zeros, nor of what nobody looked at", () => {
+    assert.deepStrictEqual(unlikely(shaped([2, 64]), noFacts), [])
     assert.deepStrictEqual(unlikely(shaped([2, 64]), facts), [])
     assert.deepStrictEqual(unlikely(shaped([128]), { ...facts, allZero: true, largest: 0 }), [])
   })
