@@ -41,8 +41,8 @@ export const programSizes = (job: Job): ReadonlyArray<ProgramSize> => {
         const placed = blob?.layout.weights.find((weight) => weight.name === name)
         const plain = blob?.layout.numbers.find((numbers) => numbers.name === name)
         const pieces = job.checkpoint.tensors.get(name)?.coded?.pieces
-        // what a source brings keeps its codes whatever is asked for, unless that is fewer bits
-        const precision = pieces === undefined || placed === undefined
+        // what it is: the head keeps 8 bits, and a source's own codes stay as they are unless fewer bits are asked for
+        const precision = placed === undefined
           ? asked
           : placed.form.bits === 4
           ? "A_BF16_W_INT4"
