@@ -2,7 +2,7 @@ import { Result } from "effect"
 import { ConfigUnsupported, DTypeUnsupported } from "../ModelReason.ts"
 import { Cursor, numberBytes, type Problem } from "./Cursor.ts"
 import { type Info, place, type Row } from "./Place.ts"
-import { otherType, tensorTypes } from "./Types.ts"
+import { otherType, tensorTypes } from "./TensorTypes.ts"
 
 /** A value of the metadata; texts and lists stay in the header's bytes from `start` to `end`. */
 export type Value =

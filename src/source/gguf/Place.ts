@@ -1,6 +1,6 @@
 import { Overlap, Truncated } from "../FileReason.ts"
 import type { Cursor } from "./Cursor.ts"
-import type { TensorType } from "./Types.ts"
+import type { TensorType } from "./TensorTypes.ts"
 
 /** A tensor as its row of the table has it: `shape` outermost first, the offset from the start of the data. */
 export interface Row {

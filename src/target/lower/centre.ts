@@ -1,6 +1,7 @@
 import type { Attribute, Graph, Initializer, Node } from "../../onnx/Graph.ts"
 import type { Pass } from "../../onnx/pass/Pass.ts"
 import { zeroNames } from "../../quantize/Quantizer.ts"
+import { plainNode } from "./Nodes.ts"
 
 const intOf = ({ attributes }: Node, name: string): number => {
   const attribute: Attribute | undefined = attributes[name]
@@ -12,15 +13,6 @@ const scalar = (value: number): Initializer => ({
   dtype: "f32",
   shape: [],
   data: { kind: "inline", bytes: new Uint8Array(Float32Array.of(value).buffer) }
-})
-
-const plain = (op: string, name: string, inputs: ReadonlyArray<string>): Node => ({
-  op,
-  domain: "",
-  name,
-  inputs,
-  outputs: [name],
-  attributes: {}
 })
 
 /**
@@ -46,8 +38,8 @@ export const centre = {
       centred.set(made, { ...made, inputs })
       const [shift, whole] = [`${minimum}.shift`, `${minimum}.centred`]
       return [
-        plain("Mul", shift, [scales, middle.name]),
-        plain("Add", whole, [minimum, shift]),
+        plainNode("Mul", shift, [scales, middle.name]),
+        plainNode("Add", whole, [minimum, shift]),
         { ...node, inputs: [sums, whole, product] }
       ]
     })

@@ -1,22 +1,6 @@
 import type { Graph, Initializer, Node } from "../../onnx/Graph.ts"
-import { bytesOf } from "../../onnx/Numbers.ts"
 import type { Pass } from "../../onnx/pass/Pass.ts"
-
-const vector = (name: string, values: ReadonlyArray<number>): Initializer => ({
-  name,
-  dtype: "i64",
-  shape: [values.length],
-  data: { kind: "inline", bytes: bytesOf("i64", values) }
-})
-
-const node = (op: string, name: string, inputs: ReadonlyArray<string>): Node => ({
-  op,
-  domain: "",
-  name,
-  inputs,
-  outputs: [name],
-  attributes: {}
-})
+import { plainNode, vector } from "./Nodes.ts"
 
 /**
  * Rows that are split by sizes that the graph computes go through a Reshape to their own shape, whose length onnxruntime does not know
@@ -36,11 +20,11 @@ export const hideRows = {
       added.push(zero, rank)
       // the whole shape, cut off behind as many dimensions as it has, and more
       return [
-        node("Shape", at("shape"), [rows]),
-        node("ReduceSum", at("all"), [sizes]),
-        node("Add", at("end"), [at("all"), rank.name]),
-        node("Slice", at("same"), [at("shape"), zero.name, at("end"), zero.name]),
-        node("Reshape", at("rows"), [rows, at("same")]),
+        plainNode("Shape", at("shape"), [rows]),
+        plainNode("ReduceSum", at("all"), [sizes]),
+        plainNode("Add", at("end"), [at("all"), rank.name]),
+        plainNode("Slice", at("same"), [at("shape"), zero.name, at("end"), zero.name]),
+        plainNode("Reshape", at("rows"), [rows, at("same")]),
         { ...split, inputs: [at("rows"), sizes] }
       ]
     })
