@@ -8,6 +8,7 @@ import { freeBytes } from "../stage/Disk.ts"
 import { inputMissing, type Outlook, peakMemory, roughSeconds, shortfall } from "../stage/Outlook.ts"
 import { stages } from "../stage/registry.ts"
 import { compilerFor } from "../stage/Services.ts"
+import type { PlanRequest } from "./Llima.ts"
 import { formatBuild, formatHead, formatPlan, type PlanView } from "./Report.ts"
 import { Screen } from "./Screen.ts"
 import { remark } from "./Session.ts"
@@ -74,19 +75,47 @@ const buildText = (report: BuildReport, request: CompileRequest, peakMemory: num
   })
 }
 
+/** The plan for scripts; sizes in bytes, times in seconds. `problem`: why this machine cannot do it. */
+const planJson = (view: PlanView, outlook: Outlook, problem: string | undefined): string =>
+  JSON.stringify({
+    model: view.model,
+    output: view.output,
+    target: view.target,
+    jobs: view.jobs,
+    memory: view.memory,
+    maxMemory: view.maxMemory,
+    disk: outlook.todo.reduce((total, { writes }) => total + writes, 0),
+    diskFree: view.diskFree ?? null,
+    seconds: view.seconds,
+    steps: outlook.todo.map(({ id, memory, reads, stage, writes }) => ({ id, stage, reads, writes, memory })),
+    kept: view.kept,
+    missing: view.lacking,
+    source: view.intake,
+    precision: view.table.map(({ choice: { compile, lora, precision }, program: { index, isGroup, part } }) => ({
+      part,
+      isGroup,
+      index,
+      precision: precision ?? null,
+      compile,
+      lora
+    })),
+    warnings: view.warnings,
+    problem: problem ?? null
+  })
+
 /** `llima plan`, and `llima-compile --dry_run`: prints the plan on stdout; fails where this machine cannot do it. */
-export const plan = (request: CompileRequest) =>
+export const plan = ({ json, request }: PlanRequest) =>
   Effect.gen(function*() {
     const { free, outlook, planned, view } = yield* look(request)
-    yield* Console.log(formatPlan(view))
     const problem = inputMissing(planned, outlook) ?? shortfall(planned, outlook, request.output, free ?? Infinity)
+    yield* Console.log(json ? planJson(view, outlook, problem?.message) : formatPlan(view))
     if (problem !== undefined) return yield* problem
   }).pipe(Effect.provide(compilerFor(request)))
 
 /** `llima-compile`: builds; plan and summary go to stderr, stdout has the output folder for scripts. */
 export const build = (request: CompileRequest) =>
   request.dryRun
-    ? plan(request)
+    ? plan({ request, json: false })
     : Effect.gen(function*() {
       const screen = yield* Screen
       const { planned, view } = yield* look(request)

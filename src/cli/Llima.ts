@@ -9,6 +9,13 @@ import { runCommand } from "./Run.ts"
 import { session } from "./Session.ts"
 import { pathArgument } from "./Values.ts"
 
+/** What `llima plan` is asked. */
+export interface PlanRequest {
+  readonly request: CompileRequest
+  /** print one JSON object instead of text */
+  readonly json: boolean
+}
+
 /** What `llima inspect` is asked: a checkpoint, an archive, or a build's output folder. */
 export interface InspectRequest {
   readonly path: string
@@ -48,7 +55,7 @@ const notBuilt = (name: string, description: string, instead: string) =>
 
 /** `llima`: the services of the compiler, one command each. */
 export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>({ inspect, plan, report, run, verify }: {
-  readonly plan: Handler<CompileRequest, E1, R1>
+  readonly plan: Handler<PlanRequest, E1, R1>
   readonly run: Handler<RunRequest, E2, R2>
   readonly inspect: Handler<InspectRequest, E3, R3>
   readonly verify: Handler<VerifyRequest, E4, R4>
@@ -57,12 +64,22 @@ export const llimaCommand = <E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>({ inspect, 
   Command.make("llima").pipe(
     Command.withDescription("Looks at models and builds, and runs them on this machine."),
     Command.withSubcommands([
-      Command.make("plan", compileFlags, handleCompile(plan)).pipe(
-        Command.validate(checkCompile),
+      Command.make(
+        "plan",
+        { ...compileFlags, json: off("json", "Print one JSON object") },
+        (options) => handleCompile((request) => plan({ request, json: options.json }))(options)
+      ).pipe(
+        Command.validate((options) => checkCompile(options)),
         Command.withDescription(
-          "Prints what llima-compile would do with these options: steps, sizes, memory, precisions."
+          "Prints what llima-compile would do with these options: steps, sizes, memory, precisions. Leaves with 7 where this machine cannot do it."
         ),
-        Command.withExamples([{ command: "llima plan Llama-3.2-3B-Instruct -c precision.py" }])
+        Command.withExamples([
+          { command: "llima plan Llama-3.2-3B-Instruct -c precision.py" },
+          {
+            command: "llima plan Llama-3.2-3B-Instruct -o out --resume --json",
+            description: "what is left to do, for scripts"
+          }
+        ])
       ),
       Command.make("inspect", {
         path: pathArgument("PATH", "either").pipe(

@@ -15,7 +15,11 @@ describe("llima", () => {
       const { asked, llima } = command()
       const outcome = yield* invoke(llima, ["plan", "models/m", "-j2", "--max_num_tokens", "64"])
       assert.deepStrictEqual(outcome, { code: 0, out: "", err: "" })
-      assert.deepInclude(asked[0], { modelPath: "models/m", output: "m", jobs: 2, maxNumTokens: 64 })
+      const [first] = asked
+      assert.nestedInclude(first, { "request.modelPath": "models/m", "request.output": "m", json: false })
+      assert.nestedInclude(first, { "request.jobs": 2, "request.maxNumTokens": 64 })
+      yield* invoke(llima, ["plan", "models/m", "--json"])
+      assert.nestedInclude(asked[1], { "request.modelPath": "models/m", json: true })
       assert.include((yield* invoke(llima, ["plan", "m", "-j0"])).err, "error: --jobs is 0")
     }))
 

@@ -72,7 +72,12 @@ describe("llima-compile", () => {
       (example) =>
         Effect.gen(function*() {
           const out = join(yield* folder, "out")
-          const { code, err } = yield* invoke(compileCommand(plan), [example.path, "-o", out, "--dry_run"])
+          const { code, err } = yield* invoke(compileCommand((request) => plan({ request, json: false })), [
+            example.path,
+            "-o",
+            out,
+            "--dry_run"
+          ])
           assert.strictEqual(code, unsupported.has(example.name) ? 4 : 3, err)
           assertMentions(err, example)
         }).pipe(Effect.scoped)

@@ -3,8 +3,9 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { build } from "../../src/cli/Build.ts"
+import { build, plan as printPlan } from "../../src/cli/Build.ts"
 import { compileCommand } from "../../src/cli/Compile.ts"
+import { llimaCommand } from "../../src/cli/Llima.ts"
 import { decode } from "../../src/onnx/OnnxFile.ts"
 import { PROCESS_MEMORY } from "../../src/plan/Plan.ts"
 import { ranges, type StageFlag } from "../../src/plan/Request.ts"
@@ -189,6 +190,35 @@ describe("the worked examples", () => {
 })
 
 const order = ["devkit", "onnx", "quantize", "compile"] as const satisfies ReadonlyArray<StageFlag>
+
+describe("llima plan --json", () => {
+  layer(Platform, { excludeTestServices: true })((it) => {
+    it.effect("is one object with what is left to do, and says what this machine cannot", () =>
+      Effect.gen(function*() {
+        const { output } = yield* made({ maxNumTokens: 1024, languageGroupSize: 128 })
+        const llima = llimaCommand({
+          plan: printPlan,
+          run: () => Effect.void,
+          inspect: () => Effect.void,
+          verify: () => Effect.void,
+          report: () => Effect.void
+        })
+        const ask = (...args: ReadonlyArray<string>) =>
+          Effect.map(invoke(llima, ["plan", model(name), "-o", output, "--json", ...args]), ({ code, out }) => ({
+            code,
+            plan: JSON.parse(out)
+          }))
+        const kept = yield* ask("--resume", "--verify", "none")
+        assert.deepInclude(kept, { code: 0 })
+        assert.deepInclude(kept.plan, { steps: [], kept: 12, missing: [], problem: null })
+        const partly = yield* ask("--resume", "--verify", "none", "--max_num_tokens", "64")
+        assert.deepStrictEqual(partly.plan.steps.map(({ id }: { readonly id: string }) => id), ["devkit"])
+        const small = yield* ask("--max_memory", "192MiB")
+        assert.strictEqual(small.code, 7)
+        assert.match(small.plan.problem, /^not enough memory/)
+      }).pipe(Effect.scoped))
+  })
+})
 
 describe("stages on their own", () => {
   layer(Platform, { excludeTestServices: true })((it) => {
