@@ -21,6 +21,16 @@ const errorLabels = (error: number, limit = 0.35) => {
 }
 
 describe("report.html", () => {
+  it("names first the precision that most weights have", () => {
+    const [bf16, int8, int4] = provenance.weights
+    if (bf16 === undefined || int8 === undefined || int4 === undefined) throw new Error("three precisions")
+    const text = page({
+      ...provenance,
+      weights: [{ ...bf16, weights: 1 }, { ...int8, weights: 21 }, { ...int4, weights: 78 }]
+    })
+    assert.isBelow(text.indexOf("A_BF16_W_INT4 78 %"), text.indexOf("A_BF16_W_INT8 21 %"))
+  })
+
   it("shows what the build was, in words and numbers", () => {
     const text = page(verified)
     for (

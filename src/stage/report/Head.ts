@@ -48,7 +48,9 @@ const intakeFact = ({ intake }: Provenance): ReadonlyArray<Markup> => {
 export const head = (provenance: Provenance): Markup => {
   const { artifacts, request, run, source, tool, weights } = provenance
   const numbers = sum(weights.map((size) => size.weights))
-  const mix = weights.map((size) => `${size.precision} ${(100 * size.weights / Math.max(1, numbers)).toFixed(0)} %`)
+  // the one that most weights have is the headline
+  const mix = weights.toSorted((a, b) => b.weights - a.weights)
+    .map((size) => `${size.precision} ${(100 * size.weights / Math.max(1, numbers)).toFixed(0)} %`)
   return html`<header>
 <h1><bdi>${source.name}</bdi></h1>
 <p class="soft"><bdi>${source.family}</bdi>, ${plural(source.layers, "layer")}, ${
