@@ -74,14 +74,23 @@ export const inputMissing = ({ steps }: Plan, { kept, todo }: Outlook): InputMis
   return undefined
 }
 
-/** Bytes that the build holds at most: the process, and as many steps as run together within the limit; one alone may be larger. */
+/**
+ * Bytes that the build holds at most: the process, and as many steps as run together within the limit; one alone may be larger.
+ * Verifying comes after all others.
+ */
 export const peakMemory = (
-  todo: ReadonlyArray<Pick<Step, "memory">>,
+  todo: ReadonlyArray<Pick<Step, "memory" | "stage">>,
   { jobs, maxMemory }: { readonly jobs: number; readonly maxMemory: number }
 ): number => {
-  const largest = todo.map(({ memory }) => memory).sort((a, b) => b - a)
-  const together = Math.min(maxMemory - PROCESS_MEMORY, sum(largest.slice(0, jobs)))
-  return PROCESS_MEMORY + Math.max(largest[0] ?? 0, together)
+  const most = (steps: typeof todo): number => {
+    const largest = steps.map(({ memory }) => memory).sort((a, b) => b - a)
+    return Math.max(largest[0] ?? 0, Math.min(maxMemory - PROCESS_MEMORY, sum(largest.slice(0, jobs))))
+  }
+  const [last, others] = [
+    todo.filter(({ stage }) => stage === "VERIFY"),
+    todo.filter(({ stage }) => stage !== "VERIFY")
+  ]
+  return PROCESS_MEMORY + Math.max(most(last), most(others))
 }
 
 // Measured with int4 and int8 builds of 0.27 and 2.5 GB on two cores; a disk or a processor may be twice as slow.

@@ -8,7 +8,7 @@ import { requestFor } from "../testing/Build.ts"
 const MIB = 2 ** 20
 
 describe("peakMemory", () => {
-  const todo = [100, 20 * MIB, 10 * MIB].map((memory) => ({ memory }))
+  const todo = [100, 20 * MIB, 10 * MIB].map((memory) => ({ memory, stage: "COMPILE" as const }))
   it("counts the process, and the largest steps that run together within the limit", () => {
     const limits = { jobs: 2, maxMemory: 2 ** 30 }
     assert.strictEqual(peakMemory(todo, limits), PROCESS_MEMORY + 30 * MIB)
@@ -16,6 +16,12 @@ describe("peakMemory", () => {
     assert.strictEqual(peakMemory(todo, { ...limits, maxMemory: PROCESS_MEMORY + 25 * MIB }), PROCESS_MEMORY + 25 * MIB)
     assert.strictEqual(peakMemory(todo, { ...limits, maxMemory: PROCESS_MEMORY + 5 }), PROCESS_MEMORY + 20 * MIB)
     assert.strictEqual(peakMemory([], limits), PROCESS_MEMORY)
+  })
+  it("does not add verifying to what has ended before it", () => {
+    const limits = { jobs: 2, maxMemory: 2 ** 30 }
+    const verify = (memory: number) => peakMemory([...todo, { memory, stage: "VERIFY" }], limits)
+    assert.strictEqual(verify(25 * MIB), PROCESS_MEMORY + 30 * MIB)
+    assert.strictEqual(verify(90 * MIB), PROCESS_MEMORY + 90 * MIB)
   })
 })
 
