@@ -215,6 +215,27 @@ describe("llima verify", () => {
       }), 20_000)
 
     it.effect(
+      "full follows the build's own programs: what the first layer does wrong is in the distribution",
+      () =>
+        Effect.gen(function*() {
+          const { int8 } = yield* Built
+          const klOf = Effect.fnUntraced(function*(out: string) {
+            const { divergence } = yield* Schema.decodeEffect(Schema.fromJsonString(Verification))(out)
+            return divergence?.kl ?? 0
+          })
+          const sound = yield* klOf((yield* ask(int8, "full", "--json")).out)
+          const { code, out } = yield* damaged(
+            archive(int8, 0),
+            (weights) => weights.fill(0x40, 0, 2048),
+            ask(int8, "full", "--json")
+          )
+          assert.strictEqual(code, 6)
+          assert.isAbove(yield* klOf(out), 10 * sound)
+        }),
+      30_000
+    )
+
+    it.effect(
       "catches a damaged weight, naming part, tensor, figure, threshold and what to try",
       () =>
         Effect.gen(function*() {
